@@ -1,0 +1,39 @@
+# The sam-cli compat gate. Settings: .env.example. The logic is in scripts/.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .cache/venv
+READY := $(VENV)/ready
+RUN := $(VENV)/bin/python scripts
+
+.PHONY: help image samcli compat test lint clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+image: $(READY) ## build the candidate image and tag it so that sam-cli uses it
+	@$(RUN)/image.py
+
+samcli: $(READY) ## check out and install aws-sam-cli at SAMCLI_REFS
+	@$(RUN)/samcli.py
+
+compat: $(READY) ## image and samcli side by side, then the durable tests and the verdict
+	@$(MAKE) --no-print-directory --jobs=2 image samcli
+	@$(RUN)/compat.py
+
+test: $(READY) ## this template's own tests; what needs an engine is skipped without one
+	@$(VENV)/bin/pytest --config-file=scripts/pyproject.toml scripts/tests
+
+lint: $(READY) ## ruff and mypy
+	@$(VENV)/bin/ruff format --quiet --check scripts
+	@$(VENV)/bin/ruff check --quiet --output-format=concise scripts
+	@cd scripts && $(abspath $(VENV))/bin/mypy *.py insuite tests
+
+clean: ## remove checkouts, venvs and findings; costs time only
+	rm -rf .cache .compat
+
+$(READY): scripts/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: give one with PYTHON=")'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: no venv could be made: install python3-venv, or give another PYTHON=' >&2; exit 2; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $< || { echo 'error: the packages of $< could not be installed (see above)' >&2; exit 2; }
+	@touch $@

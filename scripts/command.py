@@ -1,0 +1,91 @@
+"""How a script starts and ends, and how it calls other programs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+LAST_LINES = 20
+
+
+class GateError(Exception):
+    """The gate could not be run. The message is one line for a person: the cause, then the remedy.
+
+    `detail` is what a program that failed said last.
+    """
+
+    def __init__(self, message: str, detail: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+def tools_path() -> str:
+    """Return PATH with the folder of this Python first: uv is there."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def entry(main: Callable[[], int]) -> NoReturn:
+    """Run `main` and exit with what it returns; 2 after a GateError (one line on stderr), 130 after Ctrl-C.
+
+    SIGTERM, which CI sends when a job is cancelled, counts as Ctrl-C.
+    """
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = main()
+    except GateError as error:
+        print(*(f"  | {line}" for line in error.detail), f"error: {error}", sep="\n", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def call(
+    command: Sequence[str | Path],
+    *,
+    failure: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    shell: bool = False,
+) -> str:
+    """Run a program to its end and return what it printed on stdout.
+
+    Into `log` go stdout and stderr together, and the returned text is then both.
+    Raises GateError with `failure` and the program's last lines if it cannot be started or does not exit with 0.
+    """
+    arguments: str | list[str] = str(command[0]) if shell else [str(part) for part in command]
+    try:
+        done = subprocess.run(
+            arguments,
+            cwd=cwd,
+            env=dict(os.environ if env is None else env),
+            shell=shell,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if log else subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise GateError(f"{failure}: {error.filename} is not there; install it") from None
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        said = (done.stdout if log else done.stderr).strip().splitlines()[-LAST_LINES:]
+        whole = f", all of it in {log}" if log else ""
+        raise GateError(f"{failure} (exit code {done.returncode}{whole})", detail=said)
+    return done.stdout
