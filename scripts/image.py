@@ -1,0 +1,173 @@
+"""make image: build the candidate, or adopt one that exists, and tag it so that sam-cli uses it."""
+
+import json
+import os
+import re
+import secrets
+import tempfile
+from pathlib import Path
+
+import docker
+
+import engine
+import gitrepo
+import state
+from candidate import LABEL, Candidate
+from command import GateError, call, entry, tools_path
+from config import ROOT, Config, load
+from leftovers import PREFIX
+
+
+def main() -> int:
+    state.forget_verdict()
+    config = load()
+    client = engine.connect()
+    platform = engine.platform(client)
+    state.forget_verdict(platform)
+    with state.lock(alone=False):
+        (state.folder(platform) / "candidate.json").unlink(missing_ok=True)
+        image, tag = adopt(client, config) if config.emulator_image else build(config, state.folder(platform))
+        candidate = describe(client, image, f"{config.emulator_repository}:{config.emulator_tag or tag}", platform)
+        client.images.get(image).tag(config.emulator_repository, config.emulator_tag or tag)
+        candidate.save()
+    print(f"candidate {candidate.reference}\n          {candidate.image_id} ({candidate.platform})", flush=True)
+    return 0
+
+
+def adopt(client: docker.DockerClient, config: Config) -> tuple[str, str]:
+    """Return id and tag of EMULATOR_IMAGE, newest from its registry if its name has one."""
+    name = config.emulator_image
+    registry = name.partition("/")[0] if "/" in name else ""
+    if "." in registry or ":" in registry or registry == "localhost":
+        try:
+            call(["docker", "pull", "--quiet", name], failure=f"EMULATOR_IMAGE: {name} cannot be pulled")
+        except GateError as error:
+            print(f"{error}; looking for it in the engine", flush=True)
+    image = engine.image_id(client, name)
+    if image is None:
+        raise GateError(f"EMULATOR_IMAGE: there is no image {name}, here or in its registry: build or pull it")
+    return image, f"pr-{short(image)}"
+
+
+def build(config: Config, findings: Path) -> tuple[str, str]:
+    """Build EMULATOR_SOURCE and return the id of the image and the tag it should have."""
+    folder, origin = source(config)
+    revision = revision_of(folder)
+    print(f"building {config.emulator_source}{f' at {revision[:12]}' if revision else ''}", flush=True)
+    environ = dict(os.environ, PATH=tools_path(), BUILDX_NO_DEFAULT_ATTESTATIONS="1", DOCKER_BUILDKIT=buildkit())
+    environ.pop("BUILDX_BUILDER", None)  # another builder's images would not be in the engine
+    if revision:
+        stamp = gitrepo.git("log", "-1", "--format=%ct", cwd=folder, failure="git log failed")
+        environ.setdefault("SOURCE_DATE_EPOCH", stamp)  # the same wheel twice, so that no layer is built anew
+    if config.emulator_prebuild:
+        failure = f"EMULATOR_PREBUILD={config.emulator_prebuild!r} failed in {folder}: mend it, or leave it empty"
+        call(
+            [config.emulator_prebuild],
+            failure=failure,
+            cwd=folder,
+            env=environ,
+            shell=True,
+            log=findings / "logs/prebuild.log",
+        )
+    if not (folder / "Dockerfile").is_file():
+        raise GateError(f"EMULATOR_SOURCE: {folder} has no Dockerfile")
+    labels = {"version": config.emulator_version or wheel_version(folder), "revision": revision, "source": origin}
+    with tempfile.TemporaryDirectory() as scratch:
+        iid = Path(scratch) / "iid"
+        command = ["docker", "build", "--iidfile", str(iid)]
+        for name, value in labels.items():
+            command += ["--label", f"{LABEL}.{name}={value}"] if value else []
+        failure = f"docker build failed in {folder}: mend its Dockerfile"
+        call([*command, "."], failure=failure, cwd=folder, env=environ, log=findings / "logs/build.log")
+        image = iid.read_text().strip()
+    commit, dirty = revision.removesuffix("-dirty")[:12], "-dirty" if revision.endswith("-dirty") else ""
+    return image, f"pr-{commit or short(image)}{dirty}"
+
+
+def source(config: Config) -> tuple[Path, str]:
+    """Return the folder to build in and the URL it came from, without secrets; no URL for a folder without remote."""
+    given, _, fragment = config.emulator_source.partition("#")
+    local = ROOT / Path(given).expanduser()
+    if not fragment and local.is_dir():
+        try:
+            remote = gitrepo.git("remote", "get-url", "origin", cwd=local, failure="no remote")
+        except GateError:
+            remote = ""
+        return local, gitrepo.without_secrets(remote) if "://" in remote or "@" in remote else ""
+    if not local.is_dir() and not re.match(r"[a-z+]+://|[\w.-]+@[\w.-]+:", given):
+        raise GateError(f"EMULATOR_SOURCE: {given} is no folder and no git URL (URL[#ref[:folder]])")
+    url = str(local) if local.is_dir() else given
+    ref, _, below = fragment.partition(":")
+    commit = gitrepo.resolve(url, ref, setting="EMULATOR_SOURCE")
+    top = state.CACHE / "emulator"
+    gitrepo.checkout(url, commit, top)
+    folder = (top / below).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(top.resolve()):
+        raise GateError(f"EMULATOR_SOURCE: there is no folder {below} at {gitrepo.without_secrets(given)}#{ref}")
+    return folder, "" if local.is_dir() else gitrepo.without_secrets(given)
+
+
+def revision_of(folder: Path) -> str:
+    """Return the commit of a folder, with -dirty if its tree differs from it; empty outside git."""
+    try:
+        commit = gitrepo.git("rev-parse", "HEAD", cwd=folder, failure="not a git repository")
+    except GateError:
+        return ""
+    everything = ("--", ":(top)", ":(top,exclude).env")  # .env is the gate's own
+    changes = gitrepo.git("status", "--porcelain", *everything, cwd=folder, failure=f"git status failed in {folder}")
+    return f"{commit}-dirty" if changes else commit
+
+
+def wheel_version(folder: Path) -> str:
+    """Return the version in the name of the one wheel in dist/ (PEP 427), or nothing."""
+    wheels = list((folder / "dist").glob("*.whl"))
+    if len(wheels) > 1:
+        names = ", ".join(sorted(wheel.name for wheel in wheels))
+        raise GateError(
+            f"{folder}/dist has more than one wheel ({names}): EMULATOR_PREBUILD must start with a clean dist/"
+        )
+    return wheels[0].name.split("-")[1] if wheels else ""
+
+
+def buildkit() -> str:
+    """Return what DOCKER_BUILDKIT must be: 1 where buildx is installed, else 0, the classic builder."""
+    try:
+        call(["docker", "buildx", "version"], failure="no buildx")
+    except GateError:
+        return "0"
+    return "1"
+
+
+def describe(client: docker.DockerClient, image: str, reference: str, platform: str) -> Candidate:
+    """Return the candidate as the engine and the image itself describe it."""
+    attributes = client.images.get(image).attrs
+    of_image = f"{attributes['Os']}/{attributes['Architecture']}"
+    if of_image != platform:
+        raise GateError(f"the image is {of_image}, the engine {platform}: gate it on a machine of its own platform")
+    labels = (attributes.get("Config") or {}).get("Labels") or {}
+    version, revision = (labels.get(f"{LABEL}.{name}", "") for name in ("version", "revision"))
+    return Candidate(attributes["Id"], reference, platform, version, revision, packages(client, image))
+
+
+def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
+    """Return the durable packages in an image by its own pip, with versions; none if it has no pip that works."""
+    # A name of a gate's own: the witness of another gate on this engine leaves such containers apart.
+    name = f"{PREFIX}{secrets.token_hex(4)}-packages"
+    try:
+        listing = client.containers.run(
+            image, ["list", "--format=json"], entrypoint="pip", name=name, network_mode="none", stderr=False
+        )
+        return {row["name"]: row["version"] for row in json.loads(listing) if "durable" in row["name"]}
+    except (*engine.ERRORS, ValueError):
+        return {}
+    finally:
+        engine.remove_container(client, name)
+
+
+def short(image: str) -> str:
+    """Return the first twelve digits of an image id."""
+    return image.removeprefix("sha256:")[:12]
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,55 @@
+"""Nothing that a run started outlives it: not its processes, not its containers, even if it was killed itself."""
+
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+
+import engine
+import state
+
+MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
+PREFIX = "sam-compat-"  # of the names of a run's containers: sam-compat-<run>-<shard>
+
+
+@contextlib.contextmanager
+def none(client: docker.DockerClient) -> Iterator[str]:
+    """Yield a new run's name and clean up after it, whatever happens; before, clean up after one that was killed.
+
+    The caller holds this clone's lock, so whatever an earlier run of this clone left is nobody's any more.
+    """
+    journal = state.CACHE / "run"
+    if journal.exists():
+        clean(client, journal.read_text())
+    run = secrets.token_hex(4)
+    journal.write_text(run)
+    try:
+        yield run
+    finally:
+        clean(client, run)
+        journal.unlink(missing_ok=True)
+
+
+def clean(client: docker.DockerClient, run: str) -> None:
+    """Kill the processes of a run, remove the containers with its name and those that mount this clone's worktrees."""
+    kill(f"{run}-")
+    with contextlib.suppress(*engine.ERRORS):  # no engine, no containers; what broke it is told elsewhere
+        for _ in range(2):  # a request that was under way may still have made one
+            for container in client.api.containers(all=True):
+                named = any(name.startswith(f"/{PREFIX}{run}-") for name in container["Names"])
+                mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts", []))
+                if named or any(source.is_relative_to(state.CACHE / "samcli") for source in mounts):
+                    engine.remove_container(client, container["Id"])
+
+
+def kill(mark: str) -> None:
+    """Kill every process whose mark starts with `mark`: also those that left their process group (Linux only)."""
+    wanted = f"{MARK}={mark}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            if any(variable.startswith(wanted) for variable in environ.read_bytes().split(b"\0")):
+                os.kill(int(environ.parent.name), signal.SIGKILL)

@@ -1,0 +1,68 @@
+"""Where the gate keeps things: .cache/ (costs only time) and .compat/<platform>/ (what one machine found out)."""
+
+import contextlib
+import fcntl
+import json
+import platform as machine
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from command import GateError
+from config import ROOT
+
+CACHE = ROOT / ".cache"
+COMPAT = ROOT / ".compat"
+
+
+def folder(platform: str) -> Path:
+    """Return the findings' folder of a platform: .compat/linux-amd64 for linux/amd64."""
+    return COMPAT / platform.replace("/", "-")
+
+
+def prepare() -> None:
+    """Make both folders, each ignored by git wherever the template was copied to."""
+    for top in (CACHE, COMPAT):
+        top.mkdir(exist_ok=True)
+        ignore = top / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+
+
+def forget_verdict(platform: str | None = None) -> None:
+    """Remove the earlier verdict of a platform (default: this machine's), so that an interrupted run leaves none."""
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine.machine(), machine.machine())
+    for name in ("verdict.json", "summary.md"):
+        (folder(platform or f"linux/{arch}") / name).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file that is either there whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    try:
+        half.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def read_json(path: Path, *, remedy: str) -> Any:
+    """Return what a file of this gate holds. Raises GateError with `remedy` if it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        raise GateError(f"{path} is missing or damaged: {remedy}") from None
+
+
+@contextlib.contextmanager
+def lock(*, alone: bool) -> Iterator[None]:
+    """Hold this clone. `image` and `samcli` share it, `compat` wants it alone. The system drops a
+    lock with its process, so a killed run leaves none. Raises GateError if another run is in the way."""
+    prepare()
+    with (CACHE / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GateError("another gate is running in this clone: wait for it, or use a second clone") from None
+        yield

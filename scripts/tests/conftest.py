@@ -1,0 +1,183 @@
+"""A copy of the template, a small emulator and a small consumer, all made at test time."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import APIError, DockerException
+
+import engine
+from command import GateError
+from config import ROOT, load
+
+pytest_plugins = ["pytester"]
+collect_ignore = ["consumer"]
+CONSUMER = Path(__file__).parent / "consumer"
+REPOSITORY = "compat.example/durable/emulator"
+TEMPLATE = ("Makefile", ".env.example", "scripts")
+SETTINGS = {name.upper() for name in load(environ={}).__dataclass_fields__}
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    """Run git as a committer whom no machine's configuration can disturb; return its stdout."""
+    own = {f"GIT_{role}_{part}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    environ = os.environ | own | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    done = subprocess.run(["git", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit_all(folder: Path, message: str = "all") -> str:
+    """Commit whatever lies in a folder, made a repository if it is none, and return the commit."""
+    if not (folder / ".git").exists():
+        git("init", "--quiet", "--initial-branch=develop", cwd=folder)
+    git("add", "--all", cwd=folder)
+    git("commit", "--quiet", "--allow-empty", "--message", message, cwd=folder)
+    return git("rev-parse", "HEAD", cwd=folder)
+
+
+@dataclass
+class Gate:
+    """A copy of the template with settings of its own, driven as a user would."""
+
+    root: Path
+    settings: dict[str, str]
+
+    def environ(self, **settings: str) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        return inherited | {"VENV": sys.prefix} | self.settings | settings
+
+    def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run a make target with settings from the environment, its output in .stdout, stderr included."""
+        return subprocess.run(
+            ["make", target], cwd=self.root, env=self.environ(**settings), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+
+    def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run a script by itself: its exit codes are 0, 1, 2 and 130, where make knows only 0 and 2."""
+        return subprocess.run(
+            [sys.executable, f"scripts/{name}"], cwd=self.root, env=self.environ(**settings), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+
+    def popen(self, *command: str, **settings: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environ(**settings), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    @property
+    def findings(self) -> Path:
+        (folder,) = [path for path in (self.root / ".compat").iterdir() if path.is_dir()]
+        return folder
+
+    def verdict(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.findings / "verdict.json").read_text())
+        return value
+
+
+def copy_template(root: Path) -> Path:
+    """Copy what a user copies; file times are kept, so that the venv of this test run serves the copy."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in TEMPLATE:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
+            shutil.copytree(ROOT / name, root / name, ignore=ignored)
+        else:
+            shutil.copy2(ROOT / name, root / name)
+    return root
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Gate:
+    """A fresh copy with every default."""
+    return Gate(copy_template(tmp_path / "template"), {})
+
+
+@pytest.fixture(scope="session")
+def docker_client() -> Iterator[docker.DockerClient]:
+    """The engine, or a skip with the reason; with COMPAT_REQUIRE_ENGINE=1 a failure."""
+    try:
+        yield engine.connect()
+    except (GateError, DockerException) as error:
+        missing(f"no engine: {error}")
+
+
+def missing(reason: str) -> None:
+    if os.environ.get("COMPAT_REQUIRE_ENGINE") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def busybox() -> Path:
+    """A busybox that runs in an empty image: Debian's busybox-static."""
+    found = Path(shutil.which("busybox") or "busybox")
+    if not found.is_file() or b"/ld-linux" in (content := found.read_bytes()) or b"/ld-musl" in content:
+        missing("no static busybox: install busybox-static")
+    return found
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
+    """The folder of an emulator: an image from scratch whose httpd answers on the port it is started with."""
+    folder = tmp_path_factory.mktemp("emulator")
+    shutil.copy2(busybox, folder / "busybox")
+    (folder / "health").write_text("ok\n")
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\n"
+        "COPY busybox /bin/busybox\n"
+        "COPY health /www/health\n"
+        'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-h", "/www", "-p"]\n'
+        'CMD ["9014"]\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository that uses the emulator's image as sam-cli does."""
+    folder = tmp_path_factory.mktemp("consumer")
+    shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    commit_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gate(
+    tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient, emulator: Path, consumer: Path
+) -> Iterator[Gate]:
+    """A copy of the template set up for the small emulator and the small consumer; green with these settings."""
+    settings = {
+        "EMULATOR_SOURCE": str(emulator),
+        "EMULATOR_PREBUILD": "",
+        "EMULATOR_REPOSITORY": REPOSITORY,
+        "SAMCLI_SOURCE": str(consumer),
+        "SAMCLI_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "SAMCLI_TESTS": "tests/test_steps.py tests/test_callbacks.py",
+        "COMPAT_MIN_PASSED": "3",
+    }
+    yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
+    with contextlib.suppress(APIError):  # a test that failed may have left a container of it
+        for image in docker_client.images.list(name=REPOSITORY):
+            docker_client.images.remove(str(image.id), force=True)
+
+
+@pytest.fixture
+def other_image(docker_client: docker.DockerClient, emulator: Path, tmp_path: Path) -> Iterator[str]:
+    """Another image of the emulator's repository."""
+    shutil.copytree(emulator, tmp_path / "other")
+    (tmp_path / "other" / "health").write_text("another one\n")
+    reference = f"{REPOSITORY}:other"
+    subprocess.run(["docker", "build", "--quiet", "--tag", reference, str(tmp_path / "other")], check=True)
+    yield reference
+    docker_client.images.remove(reference, force=True)

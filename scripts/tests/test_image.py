@@ -1,0 +1,120 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import config
+import image
+import state
+from command import GateError
+
+from .conftest import Gate, commit_all, git
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "packages/emulator").mkdir(parents=True)
+    (folder / "packages/emulator/Dockerfile").write_text("FROM scratch\n")
+    (folder / ".gitignore").write_text("dist/\n")
+    commit_all(folder)
+    return folder
+
+
+def source(given: str) -> tuple[Path, str]:
+    return image.source(config.load(environ={"EMULATOR_SOURCE": given}))
+
+
+def test_source_is_a_folder(repository: Path) -> None:
+    assert source(str(repository)) == (repository, "")
+    git("remote", "add", "origin", "https://me:token@host/emulator.git", cwd=repository)
+    assert source(str(repository)) == (repository, "https://host/emulator.git")
+
+
+@pytest.mark.parametrize("fragment", ["#:packages/emulator", "#develop:packages/emulator", "#v1:packages/emulator"])
+def test_source_is_a_git_url(repository: Path, fragment: str) -> None:
+    git("tag", "v1", cwd=repository)
+    folder, origin = source(f"file://{repository}{fragment}")
+    assert (folder / "Dockerfile").is_file()
+    assert image.revision_of(folder) == git("rev-parse", "HEAD", cwd=repository)
+    assert origin == f"file://{repository}"
+
+
+def test_source_is_a_path_with_a_ref(repository: Path) -> None:
+    folder, origin = source(f"{repository}#develop:packages/emulator")
+    assert ((folder / "Dockerfile").is_file(), origin) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("{}/nowhere", "is no folder and no git URL"),
+        ("emulator", "is no folder and no git URL"),
+        ("file://{}#no-such-ref", "has no branch, tag or commit no-such-ref"),
+        ("file://{}#develop:packages/nothing", "there is no folder packages/nothing at"),
+        ("file://{}#develop:../..", "there is no folder ../.. at"),
+        ("file://{}/nowhere", "cannot be reached"),
+    ],
+)
+def test_source_that_is_none(repository: Path, given: str, says: str) -> None:
+    with pytest.raises(GateError, match=f"EMULATOR_SOURCE: .*{re.escape(says)}"):
+        source(given.format(repository))
+
+
+def test_revision(repository: Path, tmp_path: Path) -> None:
+    commit = git("rev-parse", "HEAD", cwd=repository)
+    emulator = repository / "packages/emulator"
+    assert image.revision_of(emulator) == commit
+    (repository / "dist").mkdir()
+    (repository / "dist/x.whl").touch()
+    (repository / ".env").touch()
+    assert image.revision_of(emulator) == commit, "neither what git ignores nor the gate's own settings are changes"
+    (repository / "LICENSE").touch()
+    assert image.revision_of(emulator) == f"{commit}-dirty"
+    assert image.revision_of(tmp_path) == ""
+
+
+def test_version_is_the_wheels(tmp_path: Path) -> None:
+    assert image.wheel_version(tmp_path) == ""
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/aws_emulator-1.2.1-py3-none-any.whl").touch()
+    assert image.wheel_version(tmp_path) == "1.2.1"
+    (tmp_path / "dist/aws_emulator-1.2.0-py3-none-any.whl").touch()
+    with pytest.raises(GateError, match=r"more than one wheel .*1\.2\.0.*1\.2\.1"):
+        image.wheel_version(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["image", "compat"])
+def test_no_engine(template: Gate, target: str) -> None:
+    """Also what `make compat` says, where aws-sam-cli would be installed meanwhile."""
+    unreachable = {"SAMCLI_SOURCE": "nowhere", "DOCKER_HOST": "unix:///nowhere.sock"}
+    verdicts = [template.root / f".compat/linux-{arch}/verdict.json" for arch in ("amd64", "arm64")]
+    for verdict in verdicts:
+        verdict.parent.mkdir(parents=True)
+        verdict.write_text("{}")
+    done = template.make(target, **unreachable)
+    assert done.returncode == 2
+    assert re.search(
+        r"error: .*(no Docker engine answers; start it or set DOCKER_HOST|docker is not there)", done.stdout
+    )
+    assert "Traceback" not in done.stdout
+    assert [verdict.exists() for verdict in verdicts].count(True) == 1, "this machine's earlier verdict is gone"
+
+
+def test_engine_not_permitted(template: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    import docker
+
+    import engine
+
+    def refuse(**_: object) -> None:
+        raise docker.errors.DockerException("Error while fetching server API version: PermissionError(13, 'denied')")
+
+    monkeypatch.setattr(engine, "environment", lambda: {"DOCKER_HOST": "unix:///var/run/docker.sock"})
+    monkeypatch.setattr(docker, "DockerClient", refuse)
+    with pytest.raises(GateError, match=r"docker\.sock: not permitted; join the `docker` group"):
+        engine.connect()
