@@ -1,0 +1,162 @@
+"""The suite: shards of aws-sam-cli's tests, one pytest process each, and what their results say."""
+
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import junit
+import process
+from config import Config
+from samcli import Checkout
+from verdict import Case
+
+COLLECTING = 300  # seconds; measured 5 on the real suite
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The tests that one pytest process runs, by id."""
+
+    name: str
+    test_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What all shards of a run share.
+
+    `tag` is the candidate's, `engine` the variables that lead to the engine, `run` this run's part of container
+    names, `findings` the folder for junit/ and logs/, `home` a folder for the shards' empty HOMEs. `tell` is given
+    what a shard reports as it happens; once `stop` is set all of them end.
+    """
+
+    config: Config
+    checkout: Checkout
+    tag: str
+    engine: Mapping[str, str]
+    run: str
+    findings: Path
+    home: Path
+    tell: Callable[[Shard, dict[str, Any]], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def slug(self, shard: Shard) -> str:
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.checkout.ref)}-{shard.name}"
+
+
+@dataclass
+class Outcome:
+    """What became of a shard: its tests, and in `problems`, in words, why it does not count if it does not."""
+
+    cases: list[Case] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(suite: Suite, worktree: Path, files: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the ids of the tests in `files`, and what went wrong, in words."""
+    shard = Shard("collect", tuple(files))
+    pytest = _pytest(suite, shard, worktree, (*shard.test_ids, "--collect-only", "--quiet"))
+    code = _run(suite, shard, pytest, time.monotonic() + COLLECTING)
+    test_ids = [test_id for record in process.records(pytest.report) for test_id in record.get("collected", [])]
+    return test_ids, [] if code in (0, 5) else [f"collecting the tests failed, {_ending(code)}; see {pytest.log}"]
+
+
+def run_all(suite: Suite, shards: list[Shard], check: Callable[[], None]) -> Iterator[Outcome]:
+    """Run the shards, COMPAT_JOBS at once, each in a worktree that no other uses meanwhile; yield their outcomes.
+
+    `check` is called meanwhile; when it raises, all shards are ended.
+    """
+    jobs = min(suite.config.compat_jobs or 2 * (os.cpu_count() or 1), len(shards) or 1)
+    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for slot in range(jobs):
+        slots.put(slot)
+    git = threading.Lock()
+
+    def one(shard: Shard) -> Outcome:
+        slot = slots.get()
+        try:
+            with git:
+                worktree = suite.checkout.worktree(slot)
+            return Outcome() if suite.stop.is_set() else run(suite, shard, worktree)
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            futures = [pool.submit(one, shard) for shard in shards]
+            while not all(future.done() for future in futures):
+                check()
+                time.sleep(0.2)
+            for future in futures:
+                yield future.result()
+        finally:
+            suite.stop.set()
+
+
+def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
+    """Run a shard's tests in its worktree and return what became of them.
+
+    pytest-rerunfailures retries a failing test at once, in the same process. It does not see failed subtests: those
+    tests are retried in a process of their own. Raises GateError if the gate itself cannot go on.
+    """
+    deadline = time.monotonic() + suite.config.compat_timeout
+    reruns = suite.config.compat_reruns
+    found: dict[str, Case] = {}
+    problems: list[str] = []
+    test_ids = shard.test_ids
+    for attempt in range(1 + reruns):
+        xml = suite.findings / "junit" / f"{suite.slug(shard)}{f'-retry{attempt}' if attempt else ''}.xml"
+        pytest = _pytest(suite, shard, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={reruns}", "-rfE"))
+        code = _run(suite, shard, pytest, deadline)
+        told = list(process.records(pytest.report))
+        results, wrong = junit.read(xml, test_ids)
+        retried = {record["rerun"] for record in told if "rerun" in record}
+        failing = [test_id for test_id, result in results.items() if result.outcome == "failed"]
+        for test_id, result in results.items():
+            flaky = result.outcome == "passed" and (attempt > 0 or test_id in retried)
+            file, _, name = test_id.partition("::")
+            found[test_id] = Case(file, name, result.outcome, result.seconds, flaky, result.message, str(pytest.log))
+        if code is None:
+            problems.append(f"did not end within COMPAT_TIMEOUT={suite.config.compat_timeout} s, it was {_where(told)}")
+        elif code != 0 and not (code == 1 and failing):
+            problems += [" and ".join([_ending(code), *wrong[:1]])]
+        else:
+            problems += wrong
+        test_ids = tuple(test_id for test_id in failing if test_id not in retried)
+        if problems or not test_ids:
+            break
+    return Outcome(list(found.values()), [f"shard {shard.name} {problem}; see {pytest.log}" for problem in problems])
+
+
+def _pytest(suite: Suite, shard: Shard, worktree: Path, arguments: tuple[str, ...]) -> process.Pytest:
+    slug = suite.slug(shard)
+    report, log = suite.findings / "junit" / f"{slug}.jsonl", suite.findings / "logs" / f"suite-{slug}.log"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    home, mark = suite.home / shard.name, f"{suite.run}-{shard.name}"
+    return process.Pytest(suite.checkout.python, arguments, worktree, home, mark, suite.tag, report, log)
+
+
+def _run(suite: Suite, shard: Shard, pytest: process.Pytest, deadline: float) -> int | None:
+    return process.run(
+        pytest, suite.engine, deadline=deadline, stop=suite.stop, tell=lambda record: suite.tell(shard, record)
+    )
+
+
+def _where(told: list[dict[str, Any]]) -> str:
+    started = [record["started"] for record in told if "started" in record]
+    return f"in {started[-1]}" if started else "before its first test"
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return f"did not end within {COLLECTING} s"
+    meaning = {1: ": tests failed", 2: ": interrupted", 3: ": internal error", 4: ": usage error", 5: ": no test"}
+    return f"ended by signal {-code}" if code < 0 else f"ended with pytest's exit code {code}{meaning.get(code, '')}"
