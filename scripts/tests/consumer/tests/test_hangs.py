@@ -1,0 +1,20 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SLEEPER = "import time; print('asleep', flush=True); time.sleep(3600)"
+
+
+def test_hangs(health):
+    """Never ends, and leaves a process in the group, one outside of it, and containers."""
+    for new_session in (False, True):
+        sleeper = subprocess.Popen(
+            [sys.executable, "-c", SLEEPER], start_new_session=new_session, stdout=subprocess.PIPE
+        )
+        sleeper.stdout.readline()
+        with Path(os.environ["TMPDIR"], "sleepers").open("a") as pids:
+            pids.write(f"{sleeper.pid}\n")
+    Path(os.environ["TMPDIR"], "hanging").touch()
+    time.sleep(3600)

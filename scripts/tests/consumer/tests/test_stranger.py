@@ -1,0 +1,12 @@
+"""Everything passes, but not only the candidate ran."""
+
+import docker
+
+from .conftest import REPOSITORY
+
+
+def test_of_another_image(health):
+    client = docker.from_env()
+    stranger = client.containers.run(f"{REPOSITORY}:other", ["9014"], name="somebody-elses", detach=True)
+    stranger.remove(force=True)
+    assert health

@@ -1,0 +1,355 @@
+"""The make targets as a user runs them, with a small emulator and a small consumer."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.errors import NotFound
+
+from .conftest import REPOSITORY, Gate, commit_all, git
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(docker_client: docker.DockerClient) -> Iterator[None]:
+    """No container of the gate outlives a test."""
+    yield
+    left = docker_client.api.containers(all=True)
+    assert [container["Names"] for container in left if container["Image"].startswith(REPOSITORY)] == []
+
+
+def judged(gate: Gate, tests: str = "", **settings: str) -> dict[str, Any]:
+    """Run `make compat` and return the verdict, whose colour make's exit code and the last line must agree with."""
+    if tests:
+        settings = {"SAMCLI_TESTS": tests, "COMPAT_MIN_PASSED": "1"} | settings
+    done = gate.make("compat", **settings)
+    assert "Traceback" not in done.stdout, done.stdout
+    assert (gate.findings / "verdict.json").exists(), done.stdout
+    verdict = gate.verdict()
+    assert done.returncode == (0 if verdict["green"] else 2), done.stdout
+    last = [line for line in done.stdout.splitlines() if not line.startswith("make")][-1]
+    assert last.startswith("green: " if verdict["green"] else "red: "), done.stdout
+    assert verdict["green"] == (verdict["reasons"] == [])
+    for reason in verdict["reasons"]:
+        assert reason in done.stdout
+    return verdict
+
+
+def test_green(gate: Gate, docker_client: docker.DockerClient) -> None:
+    verdict = judged(gate)
+    assert verdict["green"], verdict["reasons"]
+    candidate, (run,) = verdict["candidate"], verdict["runs"]
+    assert candidate["image_id"] == docker_client.images.get(candidate["reference"]).id
+    assert re.fullmatch(f"{REPOSITORY}:pr-[0-9a-f]{{12}}", candidate["reference"])
+    assert (run["passed"], run["failed"], run["skipped"], run["flaky"]) == (5, 0, 0, 0)
+    assert run["containers"] == {candidate["image_id"]: 1}
+    assert {case["outcome"] for case in run["tests"]} == {"passed"}
+    assert len(list((gate.findings / "junit").glob("*.xml"))) == 2
+
+
+def test_progress_is_a_line_for_each_test(gate: Gate) -> None:
+    done = gate.make("compat")
+    lines = re.findall(r"^\[(\d)/5\] \w+-\d: \S+ passed \d+\.\d s$", done.stdout, re.MULTILINE)
+    assert lines == ["1", "2", "3", "4", "5"]
+
+
+def test_second_run_does_nothing_again(gate: Gate) -> None:
+    gate.make("compat")
+    again = gate.make("compat")
+    assert "installing" not in again.stdout
+    log = (gate.findings / "logs/build.log").read_text()
+    assert "CACHED" in log or "Using cache" in log
+
+
+def test_poisoned_environment_changes_nothing(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".docker").symlink_to(Path.home() / ".docker")
+    verdict = judged(
+        gate,
+        CI="true",
+        HOME=str(tmp_path),
+        PYTEST_ADDOPTS="--collect-only",
+        PYTHONSTARTUP="/nowhere",
+        DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT="9",
+        DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG="latest",
+        DURABLE_EXECUTIONS_CONTAINER_NAME="mine",
+        AWS_SECRET_ACCESS_KEY="secret",
+        GITHUB_TOKEN="secret",
+        SAM_CLI_POLL_DELAY="9",
+    )
+    assert verdict["green"], verdict["reasons"]
+    assert verdict["runs"][0]["passed"] == 5
+
+
+def test_red_by_a_failing_test(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_failing.py tests/test_steps.py")
+    assert verdict["reasons"] == ["develop: 1 of 5 tests failed"]
+    (failed,) = [case for case in verdict["runs"][0]["tests"] if case["outcome"] == "failed"]
+    assert (failed["file"], failed["name"]) == ("tests/test_failing.py", "test_bad")
+    assert "the emulator has forgotten a route" in failed["message"]
+    assert "assert 'ok" in Path(failed["log"]).read_text()
+
+
+def test_red_by_a_failed_subtest_and_flaky_by_another(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_subtests.py tests/test_steps.py")
+    assert verdict["reasons"] == [
+        "develop: 1 of 5 tests failed",
+        "develop: tests/test_subtests.py: no test of it passed (1 failed)",
+    ] or verdict["reasons"] == ["develop: 1 of 5 tests failed"]
+    cases = {case["name"]: case for case in verdict["runs"][0]["tests"]}
+    assert cases["TestHistory::test_one_event_differs"]["outcome"] == "failed"
+    once = cases["TestHistory::test_one_event_differs_once"]
+    assert (once["outcome"], once["flaky"]) == ("passed", True)
+
+
+def test_flaky_test_is_green_and_named(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_flaky.py")
+    assert verdict["green"], verdict["reasons"]
+    assert [case["flaky"] for case in verdict["runs"][0]["tests"]] == [True]
+    assert not judged(gate, "tests/test_flaky.py", COMPAT_RERUNS="0")["green"]
+
+
+def test_red_by_skipped_tests(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_steps.py tests/test_skipped.py")
+    assert verdict["reasons"] == ["develop: tests/test_skipped.py: no test of it passed (2 skipped)"]
+    assert [case["message"] for case in verdict["runs"][0]["tests"] if case["outcome"] == "skipped"] == [
+        "not today",
+        "nor this one",
+    ]
+
+
+def test_red_by_a_missing_file(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_steps.py tests/test_moved.py")
+    assert verdict["reasons"] == [
+        "develop: tests/test_moved.py does not exist in aws-sam-cli develop: did it move?",
+        "develop: tests/test_moved.py: no test of it passed (no results)",
+    ]
+
+
+def test_red_by_too_few_tests(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_steps.py", COMPAT_MIN_PASSED="4")
+    assert verdict["reasons"] == ["develop: 3 tests passed, COMPAT_MIN_PASSED=4 asks for more"]
+
+
+@pytest.mark.parametrize("way", ["quits", "vanishes"])
+def test_red_when_pytest_ends_early_with_exit_code_0(gate: Gate, way: str) -> None:
+    verdict = judged(gate, f"tests/test_steps.py tests/test_{way}.py")
+    assert any("without a result" in reason or "no JUnit" in reason for reason in verdict["reasons"])
+
+
+def test_red_when_another_image_of_the_repository_ran(gate: Gate, other_image: str) -> None:
+    verdict = judged(gate, "tests/test_stranger.py")
+    (reason,) = verdict["reasons"]
+    assert reason.startswith(f"develop: another image of {REPOSITORY} ran: somebody-elses from {other_image} (sha256:")
+    assert sorted(verdict["runs"][0]["containers"].values()) == [1, 1]
+
+
+def test_red_when_a_stale_container_was_used(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
+    stale = docker_client.containers.run(other_image, ["9014"], name="stale-emulator", detach=True)
+    try:
+        verdict = judged(gate, "tests/test_stale.py")
+    finally:
+        stale.remove(force=True)
+    assert verdict["reasons"] == [
+        "develop: no emulator container was started from the candidate: the suite tested something else"
+    ]
+
+
+def test_red_when_the_tag_was_moved(gate: Gate, other_image: str) -> None:
+    verdict = judged(gate, "tests/test_moves_tag.py")
+    (reason,) = verdict["reasons"]
+    assert "who moved the tag?" in reason
+
+
+def test_containers_of_another_gate_are_left_apart(
+    gate: Gate, docker_client: docker.DockerClient, other_image: str
+) -> None:
+    running = gate.popen("make", "compat")
+    assert running.stdout
+    first = next(line for line in running.stdout if line.startswith("[1/"))
+    others = docker_client.containers.run(other_image, ["9014"], name="sam-compat-others-1", detach=True)
+    try:
+        rest, _ = running.communicate()
+        assert running.returncode == 0, first + rest
+        others.reload()
+        assert others.status == "running"
+    finally:
+        others.remove(force=True)
+
+
+@pytest.fixture
+def hanging(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A TMPDIR in which a hanging test tells where it is."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setitem(gate.settings, "SAMCLI_TESTS", "tests/test_hangs.py tests/test_steps.py")
+    return tmp_path
+
+
+def alive(folder: Path) -> list[int]:
+    """Which of the hanging test's processes run; a zombie does not."""
+    pids = [int(line) for line in (folder / "sleepers").read_text().split()]
+    assert len(pids) == 2
+    status = [(pid, Path(f"/proc/{pid}/stat")) for pid in pids]
+    return [pid for pid, stat in status if stat.exists() and ") Z " not in stat.read_text()]
+
+
+def test_red_by_timeout_with_nothing_left_running(gate: Gate, hanging: Path) -> None:
+    verdict = judged(gate, COMPAT_TIMEOUT="10")
+    assert any(
+        "did not end within COMPAT_TIMEOUT=10 s, it was in tests/test_hangs.py::test_hangs" in reason
+        for reason in verdict["reasons"]
+    )
+    assert alive(hanging) == []
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+
+
+@pytest.mark.parametrize("whom", ["make", "script"])
+def test_ctrl_c(gate: Gate, hanging: Path, whom: str) -> None:
+    if whom == "make":
+        process = gate.popen("make", "compat")
+    else:
+        gate.make("image")
+        gate.make("samcli")
+        process = gate.popen(sys.executable, "scripts/compat.py")
+    wait_for(hanging / "hanging", process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode in ((-signal.SIGINT, 2) if whom == "make" else (130,)), output
+    assert "Traceback" not in output
+    assert not (gate.findings / "verdict.json").exists()
+    assert alive(hanging) == []
+
+
+def test_killed_gate_leaves_no_verdict_and_the_next_run_works(
+    gate: Gate, hanging: Path, docker_client: docker.DockerClient
+) -> None:
+    process = gate.popen("make", "compat")
+    wait_for(hanging / "hanging", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (gate.findings / "verdict.json").exists()
+    verdict = judged(gate, "tests/test_steps.py")
+    assert verdict["green"], verdict["reasons"]
+
+
+def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
+    process = gate.popen("make", "compat")
+    wait_for(hanging / "hanging", process)
+    second = gate.make("compat")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=15)
+    assert second.returncode == 2
+    assert "error: another gate is running in this clone" in second.stdout
+
+
+def test_adopted_image(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
+    verdict = judged(gate, "tests/test_callbacks.py tests/test_failing.py", EMULATOR_IMAGE=other_image)
+    assert verdict["candidate"]["image_id"] == docker_client.images.get(other_image).id
+    assert verdict["runs"][0]["failed"] == 1
+
+
+@pytest.mark.parametrize("builder", ["buildx", "classic"])
+def test_labels_and_tag_of_a_git_source(
+    gate: Gate, docker_client: docker.DockerClient, emulator: Path, tmp_path: Path, builder: str
+) -> None:
+    settings = {"EMULATOR_SOURCE": str(tmp_path), "EMULATOR_VERSION": "1.2.3"}
+    for path in emulator.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "busybox").chmod(0o755)
+    commit = commit_all(tmp_path)
+    git("remote", "add", "origin", "https://host/emulator.git", cwd=tmp_path)
+    if builder == "classic":
+        settings["DOCKER_CONFIG"] = str(tmp_path / ".git")  # a folder without the buildx plugin
+    done = gate.make("image", **settings)
+    assert done.returncode == 0, done.stdout
+    built = docker_client.images.get(f"{REPOSITORY}:pr-{commit[:12]}")
+    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in built.labels.items()}
+    assert labels == {"version": "1.2.3", "revision": commit, "source": "https://host/emulator.git"}
+    (tmp_path / "health").write_text("changed\n")
+    assert gate.make("image", **settings).returncode == 0
+    assert (
+        docker_client.images.get(f"{REPOSITORY}:pr-{commit[:12]}-dirty")
+        .labels["org.opencontainers.image.revision"]
+        .endswith("-dirty")
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "says"),
+    [
+        ("image.py", {"EMULATOR_PREBUILD": "echo no such backend; exit 3"}, "EMULATOR_PREBUILD=.* failed"),
+        ("image.py", {"EMULATOR_SOURCE": "scripts"}, "scripts has no Dockerfile"),
+        (
+            "image.py",
+            {"EMULATOR_IMAGE": "compat.example/nothing:here"},
+            "there is no image compat.example/nothing:here",
+        ),
+        (
+            "image.py",
+            {"EMULATOR_TAG": "latest"},
+            "EMULATOR_TAG='latest' .from environment.: looks like a published tag",
+        ),
+        ("samcli.py", {"SAMCLI_SOURCE": "nowhere"}, "SAMCLI_SOURCE: nowhere cannot be reached"),
+        ("samcli.py", {"SAMCLI_REFS": "v0.0.0"}, "has no branch, tag or commit v0.0.0"),
+        ("samcli.py", {"SAMCLI_REFS": "latest"}, "has no release tag"),
+        ("samcli.py", {"SAMCLI_PYTHON": "3.2"}, "Python 3.2 is not to be had"),
+        ("compat.py", {"EMULATOR_REPOSITORY": "other/repository"}, "not under EMULATOR_REPOSITORY: run `make image`"),
+        ("compat.py", {"SAMCLI_REFS": "v0.0.0"}, "installed for other settings: run `make samcli`"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(gate: Gate, script: str, settings: dict[str, str], says: str) -> None:
+    gate.make("image")
+    gate.make("samcli")
+    before = sorted(path.name for path in (gate.root / ".cache/samcli").iterdir())
+    done = gate.script(script, **settings)
+    assert done.returncode == 2, done.stdout
+    assert re.search(says, done.stdout.splitlines()[-1])
+    assert done.stdout.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stdout
+    assert not (gate.findings / "verdict.json").exists()
+    assert sorted(path.name for path in (gate.root / ".cache/samcli").iterdir()) == before
+
+
+def test_failing_build_shows_its_last_lines(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY not-there /\n")
+    done = gate.script("image.py", EMULATOR_SOURCE=str(tmp_path))
+    assert done.returncode == 2
+    assert "not-there" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("error: docker build failed")
+
+
+def test_failing_install_leaves_nothing(gate: Gate, consumer: Path, tmp_path: Path) -> None:
+    git("clone", "--quiet", str(consumer), str(tmp_path / "broken"), cwd=tmp_path)
+    project = tmp_path / "broken/pyproject.toml"
+    project.write_text(project.read_text().replace('"docker", ', '"docker==0.0.0.nothing", '))
+    commit = commit_all(tmp_path / "broken")
+    done = gate.script("samcli.py", SAMCLI_SOURCE=str(tmp_path / "broken"))
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1].startswith("error: installing aws-sam-cli failed")
+    assert not list((gate.root / ".cache/samcli").glob(f"{commit[:12]}*"))
+
+
+def test_tag_moved_before_the_suite(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
+    gate.make("image")
+    gate.make("samcli")
+    docker_client.images.get(other_image).tag(REPOSITORY, "pr-moved")
+    assert gate.make("image", EMULATOR_TAG="pr-moved").returncode == 0
+    docker_client.images.get(other_image).tag(REPOSITORY, "pr-moved")
+    done = gate.script("compat.py")
+    assert done.returncode == 2
+    assert "pr-moved does not name the candidate any more: run `make image`" in done.stdout
+    docker_client.images.remove(f"{REPOSITORY}:pr-moved")
+    with pytest.raises(NotFound):
+        docker_client.images.get(f"{REPOSITORY}:pr-moved")
