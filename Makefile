@@ -5,7 +5,7 @@ VENV ?= .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 
-.PHONY: help image samcli compat test lint clean
+.PHONY: help image samcli compat publish test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,8 +21,14 @@ compat: $(READY) ## image and samcli side by side, then the durable tests and th
 	@$(MAKE) --no-print-directory --jobs=2 image samcli
 	@$(RUN)/compat.py
 
+publish: $(READY) ## push exactly what has a green verdict, `latest` last
+	@$(RUN)/publish.py
+
 test: $(READY) ## this template's own tests; what needs an engine is skipped without one
 	@$(VENV)/bin/pytest --config-file=scripts/pyproject.toml scripts/tests
+
+bench: $(READY) ## compare the suite in one process with the suite in shards
+	@$(RUN)/bench.py
 
 lint: $(READY) ## ruff and mypy
 	@$(VENV)/bin/ruff format --quiet --check scripts

@@ -1,27 +1,22 @@
 """make compat: run aws-sam-cli's durable tests against the candidate, judge, and write the verdict."""
 
-import os
-import re
 import shutil
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import docker
 
+import baseline
 import candidate as candidates
 import engine
-import leftovers
 import report
 import samcli
+import shards
 import state
-import suite
+import trial
 import verdict
-import witness
 from candidate import Candidate
-from command import GateError, entry
+from command import GateError, call, entry
 from config import Config, load
 
 
@@ -36,7 +31,11 @@ def main() -> int:
         check(client, config, candidate)
         forget(state.folder(platform))
         runs = [run(client, config, candidate, checkout) for checkout in samcli.installed(config)]
+        shards.learn(runs)
         judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
+        if config.compat_save_image:
+            save_image(candidate)
+        report.save(judged)
         judged.save()
     print(report.terminal(judged), flush=True)
     return 0 if judged.green else 1
@@ -64,8 +63,18 @@ def emulates_amd64() -> bool:
 def forget(findings: Path) -> None:
     """Remove what an earlier run found out, but for the candidate and how it was built."""
     shutil.rmtree(findings / "junit", ignore_errors=True)
-    for log in (findings / "logs").glob("suite-*"):
-        log.unlink()
+    (findings / "image.tar").unlink(missing_ok=True)
+    for kind in ("suite", "emulator"):
+        for log in (findings / "logs").glob(f"{kind}-*"):
+            log.unlink()
+
+
+def save_image(candidate: Candidate) -> None:
+    """Keep the candidate as image.tar beside its verdict, for a publishing job on another machine."""
+    tar = state.folder(candidate.platform) / "image.tar"
+    half = tar.with_suffix(".half")
+    call(["docker", "save", "--output", half, candidate.image_id], failure=f"{tar} cannot be written")
+    half.replace(tar)
 
 
 def run(client: docker.DockerClient, config: Config, candidate: Candidate, checkout: samcli.Checkout) -> verdict.Run:
@@ -80,49 +89,21 @@ def run(client: docker.DockerClient, config: Config, candidate: Candidate, check
         for file in config.samcli_tests
         if file not in present
     ]
-    progress = report.Progress(checkout.ref if len(config.samcli_refs) > 1 else "")
-    with (
-        tempfile.TemporaryDirectory(prefix="sam-compat-", ignore_cleanup_errors=True) as home,
-        leftovers.none(client) as name,
-        witness.watch(repository=candidate.repository, candidate=candidate.image_id, run=name) as seen,
-    ):
-        tag, findings = candidate.reference.rpartition(":")[2], state.folder(candidate.platform)
-        shared = suite.Suite(config, checkout, tag, engine.environment(), name, findings, Path(home), progress.tell)
-        began = time.monotonic()
-        if present:
-            test_ids, wrong = suite.collect(shared, worktree, present)
-            progress.total = len(test_ids)
-            outcomes = list(suite.run_all(shared, cut(test_ids), still_worth_it(seen)))
-            found.tests = [case for outcome in outcomes for case in outcome.cases]
-            found.problems += wrong + [problem for outcome in outcomes for problem in outcome.problems]
-        found.seconds = round(time.monotonic() - began, 1)
-    found.containers, found.strangers = dict(seen.containers), seen.strangers
-    return found
-
-
-def cut(test_ids: list[str]) -> list[suite.Shard]:
-    """Return one shard for each test file."""
-    files = dict.fromkeys(test_id.partition("::")[0] for test_id in test_ids)
-    return [
-        suite.Shard(
-            re.sub(r"[^A-Za-z0-9]+", "-", Path(file).stem.removeprefix("test_")) + f"-{number}",
-            tuple(test_id for test_id in test_ids if test_id.partition("::")[0] == file),
+    if present:
+        tried = trial.run(
+            client,
+            config,
+            checkout,
+            image_id=candidate.image_id,
+            reference=candidate.reference,
+            tests=present,
+            label=checkout.slug,
         )
-        for number, file in enumerate(files, 1)
-    ]
-
-
-def still_worth_it(seen: witness.Witness) -> Callable[[], None]:
-    """Return a check that raises GateError once the suite runs unseen or for nobody."""
-    parent = os.getppid()
-
-    def check() -> None:
-        if seen.broken:
-            raise GateError(f"{seen.broken}: what runs now is not seen; run it again")
-        if "MAKELEVEL" in os.environ and os.getppid() != parent:
-            raise GateError("make is gone, so nobody waits for a verdict")
-
-    return check
+        found.tests, found.seconds = tried.cases, tried.seconds
+        found.containers, found.strangers = tried.containers, tried.strangers
+        found.problems += tried.problems
+        found.unattributed = baseline.attribute(client, config, candidate, checkout, found.tests)
+    return found
 
 
 if __name__ == "__main__":

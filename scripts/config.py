@@ -17,6 +17,8 @@ OWN_PREFIXES = ("EMULATOR_", "SAMCLI_", "COMPAT_", "PUBLISH_", "GATED_")
 REPOSITORY = re.compile(r"([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 PUBLISHED = re.compile(r"latest|stable|v[0-9].*|[0-9]+(\.[0-9]+)+.*", re.IGNORECASE)
+# The platforms that images are published for, with the name that their tags carry.
+PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 PYTHON = re.compile(r"3\.[0-9]+(\.[0-9]+)?")
 REF = re.compile(r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]*")
 
@@ -39,6 +41,11 @@ class Config:
     compat_min_passed: int
     compat_reruns: int
     compat_timeout: int
+    compat_baseline: str
+    compat_save_image: bool
+    publish_repository: str
+    publish_platforms: tuple[str, ...]
+    publish_dry_run: bool
 
 
 def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
@@ -99,6 +106,11 @@ def _check(raw: Mapping[str, tuple[str, str]]) -> Config:
             raise wrong(name, f"must be a whole number, {least} or more")
         return int(text(name))
 
+    def switch(name: str) -> bool:
+        if text(name) not in ("", "0", "1"):
+            raise wrong(name, "must be 1, or 0 or empty")
+        return text(name) == "1"
+
     def matching(name: str, pattern: re.Pattern[str], want: str) -> str:
         if text(name) and not pattern.fullmatch(text(name)):
             raise wrong(name, want)
@@ -112,6 +124,9 @@ def _check(raw: Mapping[str, tuple[str, str]]) -> Config:
     for ref in words("samcli_refs"):
         if not REF.fullmatch(ref):
             raise wrong("samcli_refs", f"{ref} is no branch, tag or commit")
+    for platform in words("publish_platforms"):
+        if platform not in PLATFORMS:
+            raise wrong("publish_platforms", f"{platform} is none of {' '.join(PLATFORMS)}")
     required("emulator_repository")
     required("samcli_python")
     return Config(
@@ -129,4 +144,9 @@ def _check(raw: Mapping[str, tuple[str, str]]) -> Config:
         compat_min_passed=number("compat_min_passed", 1),
         compat_reruns=number("compat_reruns", 0),
         compat_timeout=number("compat_timeout", 1),
+        compat_baseline=matching("compat_baseline", TAG, "is no image tag"),
+        compat_save_image=switch("compat_save_image"),
+        publish_repository=matching("publish_repository", REPOSITORY, "must be an image name without tag or digest"),
+        publish_platforms=words("publish_platforms"),
+        publish_dry_run=switch("publish_dry_run"),
     )

@@ -70,5 +70,10 @@ def remove_container(client: docker.DockerClient, container: str) -> None:
             raise
 
 
+def short(image: str) -> str:
+    """Return the first twelve digits of an image id."""
+    return image.removeprefix("sha256:")[:12]
+
+
 def _brief(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -46,7 +46,7 @@ def adopt(client: docker.DockerClient, config: Config) -> tuple[str, str]:
     image = engine.image_id(client, name)
     if image is None:
         raise GateError(f"EMULATOR_IMAGE: there is no image {name}, here or in its registry: build or pull it")
-    return image, f"pr-{short(image)}"
+    return image, f"pr-{engine.short(image)}"
 
 
 def build(config: Config, findings: Path) -> tuple[str, str]:
@@ -81,7 +81,7 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
         call([*command, "."], failure=failure, cwd=folder, env=environ, log=findings / "logs/build.log")
         image = iid.read_text().strip()
     commit, dirty = revision.removesuffix("-dirty")[:12], "-dirty" if revision.endswith("-dirty") else ""
-    return image, f"pr-{commit or short(image)}{dirty}"
+    return image, f"pr-{commit or engine.short(image)}{dirty}"
 
 
 def source(config: Config) -> tuple[Path, str]:
@@ -162,11 +162,6 @@ def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
         return {}
     finally:
         engine.remove_container(client, name)
-
-
-def short(image: str) -> str:
-    """Return the first twelve digits of an image id."""
-    return image.removeprefix("sha256:")[:12]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ class Checkout:
     commit: str
     version: str
     home: str
+
+    @property
+    def slug(self) -> str:
+        """Return the ref as a part of a file's name."""
+        return re.sub(r"[^A-Za-z0-9.]+", "-", self.ref)
 
     @property
     def python(self) -> Path:

@@ -1,8 +1,6 @@
 """The suite: shards of aws-sam-cli's tests, one pytest process each, and what their results say."""
 
-import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +11,7 @@ from typing import Any
 
 import junit
 import process
-from config import Config
+from config import ROOT, Config
 from samcli import Checkout
 from verdict import Case
 
@@ -32,9 +30,9 @@ class Shard:
 class Suite:
     """What all shards of a run share.
 
-    `tag` is the candidate's, `engine` the variables that lead to the engine, `run` this run's part of container
-    names, `findings` the folder for junit/ and logs/, `home` a folder for the shards' empty HOMEs. `tell` is given
-    what a shard reports as it happens; once `stop` is set all of them end.
+    `tag` is that of the image on trial, `engine` the variables that lead to the engine, `run` this run's part of
+    container names, `findings` the folder for junit/ and logs/, `label` what files there are called after, `home` a
+    folder for the shards' empty HOMEs. `tell` is given what a shard reports as it happens; once `stop` is set all end.
     """
 
     config: Config
@@ -43,12 +41,14 @@ class Suite:
     engine: Mapping[str, str]
     run: str
     findings: Path
+    label: str
     home: Path
     tell: Callable[[Shard, dict[str, Any]], None]
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def slug(self, shard: Shard) -> str:
-        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.checkout.ref)}-{shard.name}"
+    def log(self, kind: str, shard: str) -> Path:
+        """Return the file for what a shard's tests (`suite`) or its emulators (`emulator`) print."""
+        return self.findings / "logs" / f"{kind}-{self.label}-{shard}.log"
 
 
 @dataclass
@@ -65,15 +65,16 @@ def collect(suite: Suite, worktree: Path, files: Iterable[str]) -> tuple[list[st
     pytest = _pytest(suite, shard, worktree, (*shard.test_ids, "--collect-only", "--quiet"))
     code = _run(suite, shard, pytest, time.monotonic() + COLLECTING)
     test_ids = [test_id for record in process.records(pytest.report) for test_id in record.get("collected", [])]
-    return test_ids, [] if code in (0, 5) else [f"collecting the tests failed, {_ending(code)}; see {pytest.log}"]
+    return test_ids, [] if code in (0, 5) else [
+        f"collecting the tests failed, {_ending(code)}; see {pytest.log.relative_to(ROOT)}"
+    ]
 
 
-def run_all(suite: Suite, shards: list[Shard], check: Callable[[], None]) -> Iterator[Outcome]:
-    """Run the shards, COMPAT_JOBS at once, each in a worktree that no other uses meanwhile; yield their outcomes.
+def run_all(suite: Suite, shards: list[Shard], jobs: int, check: Callable[[], None]) -> Iterator[Outcome]:
+    """Run the shards, `jobs` at once, each in a worktree that no other uses meanwhile; yield their outcomes.
 
     `check` is called meanwhile; when it raises, all shards are ended.
     """
-    jobs = min(suite.config.compat_jobs or 2 * (os.cpu_count() or 1), len(shards) or 1)
     slots: queue.SimpleQueue[int] = queue.SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
@@ -112,7 +113,7 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
     problems: list[str] = []
     test_ids = shard.test_ids
     for attempt in range(1 + reruns):
-        xml = suite.findings / "junit" / f"{suite.slug(shard)}{f'-retry{attempt}' if attempt else ''}.xml"
+        xml = suite.findings / "junit" / f"{suite.label}-{shard.name}{f'-retry{attempt}' if attempt else ''}.xml"
         pytest = _pytest(suite, shard, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={reruns}", "-rfE"))
         code = _run(suite, shard, pytest, deadline)
         told = list(process.records(pytest.report))
@@ -122,7 +123,9 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
         for test_id, result in results.items():
             flaky = result.outcome == "passed" and (attempt > 0 or test_id in retried)
             file, _, name = test_id.partition("::")
-            found[test_id] = Case(file, name, result.outcome, result.seconds, flaky, result.message, str(pytest.log))
+            emulator = suite.log("emulator", shard.name)
+            logs = [str(log.relative_to(ROOT)) for log in (pytest.log, emulator) if log.exists()]
+            found[test_id] = Case(file, name, result.outcome, result.seconds, flaky, result.message, logs)
         if code is None:
             problems.append(f"did not end within COMPAT_TIMEOUT={suite.config.compat_timeout} s, it was {_where(told)}")
         elif code != 0 and not (code == 1 and failing):
@@ -132,12 +135,14 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
         test_ids = tuple(test_id for test_id in failing if test_id not in retried)
         if problems or not test_ids:
             break
-    return Outcome(list(found.values()), [f"shard {shard.name} {problem}; see {pytest.log}" for problem in problems])
+    return Outcome(
+        list(found.values()),
+        [f"shard {shard.name} {problem}; see {pytest.log.relative_to(ROOT)}" for problem in problems],
+    )
 
 
 def _pytest(suite: Suite, shard: Shard, worktree: Path, arguments: tuple[str, ...]) -> process.Pytest:
-    slug = suite.slug(shard)
-    report, log = suite.findings / "junit" / f"{slug}.jsonl", suite.findings / "logs" / f"suite-{slug}.log"
+    report, log = suite.findings / "junit" / f"{suite.label}-{shard.name}.jsonl", suite.log("suite", shard.name)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     home, mark = suite.home / shard.name, f"{suite.run}-{shard.name}"

@@ -14,7 +14,8 @@ NAME = "verdict.json"
 @dataclass
 class Case:
     """One test of aws-sam-cli. `outcome` is passed, failed or skipped; `flaky` means it passed on a retry only;
-    `message` is the assertion or the skip's reason in one line; `log` the shard's output."""
+    `message` is the assertion or the skip's reason in one line; `logs` are the files with what its shard's tests and
+    emulators printed. `attribution` is for a failed one only: regression, pre-existing or unknown."""
 
     file: str
     name: str
@@ -22,7 +23,7 @@ class Case:
     seconds: float
     flaky: bool = False
     message: str = ""
-    log: str = ""
+    logs: list[str] = field(default_factory=list)
     attribution: str | None = None
 
 
@@ -32,7 +33,7 @@ class Run:
 
     `seconds` is the suite's wall time, `containers` the witnessed starts by image id, `strangers` those of another
     image of the repository, `problems` what went wrong with files and shards, `uncovered` the durable test files
-    that SAMCLI_TESTS leaves out.
+    that SAMCLI_TESTS leaves out, `unattributed` why it is not known of some failed test whose fault it is.
     """
 
     ref: str
@@ -44,6 +45,7 @@ class Run:
     strangers: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     uncovered: list[str] = field(default_factory=list)
+    unattributed: str = ""
 
     def count(self) -> dict[str, int]:
         """Return the numbers of passed, failed, skipped and flaky tests; flaky ones are also among the passed."""
@@ -96,7 +98,9 @@ def _reasons(config: Config, candidate: Candidate, run: Run) -> list[str]:
     reasons = list(run.problems)  # rule 1, and of rule 2 the files that do not exist
     count = run.count()
     if count["failed"]:
-        reasons.append(f"{count['failed']} of {len(run.tests)} tests failed")
+        blame = Counter(case.attribution for case in run.tests if case.attribution)
+        whose = ", ".join(f"{number} {name}" for name, number in sorted(blame.items()))
+        reasons.append(f"{count['failed']} of {len(run.tests)} tests failed{f': {whose}' if whose else ''}")
     passed = {test.file for test in run.tests if test.outcome == "passed"}
     for file in config.samcli_tests:
         if file not in passed:

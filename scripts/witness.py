@@ -4,13 +4,15 @@ import contextlib
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import NotFound
 
+import attendant
 import engine
 from command import GateError
 from leftovers import PREFIX
@@ -29,23 +31,26 @@ class Witness:
     repository: str
     candidate: str
     run: str
+    log: Callable[[str], Path]
     containers: Counter[str] = field(default_factory=Counter)
     strangers: list[str] = field(default_factory=list)
     broken: str = ""
 
 
 @contextlib.contextmanager
-def watch(*, repository: str, candidate: str, run: str) -> Iterator[Witness]:
+def watch(*, repository: str, candidate: str, run: str, log: Callable[[str], Path]) -> Iterator[Witness]:
     """Watch the engine from before the body begins until all that it caused has been seen.
 
-    `candidate` is the image id that may run, `run` this run's part of its containers' names. Containers of other
-    gates on the same engine, which have names of their own, are left apart. Raises GateError if the engine's
-    event stream does not begin, or broke before the end: what was not seen cannot be vouched for.
+    `candidate` is the image id that may run, `run` this run's part of its containers' names; `log` says for the
+    rest of such a name where to keep what the container prints. Containers of other gates on the same engine, which
+    have names of their own, are left apart. Raises GateError if the engine's event stream does not begin, or broke
+    before the end: what was not seen cannot be vouched for.
     """
-    seen = Witness(repository, candidate, run)
+    seen = Witness(repository, candidate, run, log)
     client = engine.connect()
     # The engine replays only its last 256 events: the stream must be open before the first test.
-    stream = client.api.events(decode=True, filters={"type": ["container", "volume"], "event": ["create", "start"]})
+    wanted = {"type": ["container", "volume"], "event": ["create", "start", "kill"]}
+    stream = client.api.events(decode=True, filters=wanted)
     marks: dict[str, threading.Event] = {"begin": threading.Event(), "end": threading.Event()}
     thread = threading.Thread(target=_read, args=(client, stream, seen, marks), daemon=True)
     thread.start()
@@ -85,6 +90,10 @@ def _read(client: docker.DockerClient, stream: Any, seen: Witness, marks: dict[s
                     mark.set()
             elif event["Action"] == "create":
                 created[actor["ID"]] = _inspect(client, actor)
+            elif event["Action"] == "kill":
+                own = actor["Attributes"].get("name", "").startswith(f"{PREFIX}{seen.run}-")
+                if own and actor["Attributes"].get("signal") in ("15", "SIGTERM"):
+                    attendant.end_if_deaf(client, actor["ID"])
             else:
                 _started(client, seen, created.pop(actor["ID"]) if actor["ID"] in created else _inspect(client, actor))
         seen.broken = "the engine's event stream ended"
@@ -94,7 +103,8 @@ def _read(client: docker.DockerClient, stream: Any, seen: Witness, marks: dict[s
 
 def _inspect(client: docker.DockerClient, actor: dict[str, Any]) -> dict[str, Any]:
     """Return name, image name and image id of a container; no id if it is gone already. The event names no id."""
-    found = {"name": actor["Attributes"].get("name", ""), "image": actor["Attributes"].get("image", ""), "id": ""}
+    about = actor["Attributes"]
+    found = {"container": actor["ID"], "name": about.get("name", ""), "image": about.get("image", ""), "id": ""}
     with contextlib.suppress(NotFound):
         found["id"] = client.api.inspect_container(actor["ID"])["Image"]
     return found
@@ -102,8 +112,11 @@ def _inspect(client: docker.DockerClient, actor: dict[str, Any]) -> dict[str, An
 
 def _started(client: docker.DockerClient, seen: Witness, container: dict[str, Any]) -> None:
     name, image, image_id = container["name"], container["image"], container["id"]
-    if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}{seen.run}-"):
+    own = name.startswith(f"{PREFIX}{seen.run}-")
+    if name.startswith(PREFIX) and not own:
         return
+    if own:
+        attendant.keep_log(client, container["container"], seen.log(name.removeprefix(f"{PREFIX}{seen.run}-")))
     if image_id == seen.candidate:
         seen.containers[image_id] += 1
     elif seen.repository in _repositories(client, image, image_id):

@@ -165,6 +165,7 @@ def gate(
         "SAMCLI_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
         "SAMCLI_TESTS": "tests/test_steps.py tests/test_callbacks.py",
         "COMPAT_MIN_PASSED": "3",
+        "COMPAT_BASELINE": "",
     }
     yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
     with contextlib.suppress(APIError):  # a test that failed may have left a container of it

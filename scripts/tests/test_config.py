@@ -101,7 +101,7 @@ def test_other_programs_variables_are_none_of_ours(root: Path) -> None:
 
 def test_example_that_lacks_a_setting(root: Path) -> None:
     (root / ".env.example").write_text("SAMCLI_REFS=develop\n")
-    with pytest.raises(GateError, match=r"\.env\.example lacks COMPAT_JOBS"):
+    with pytest.raises(GateError, match=r"\.env\.example lacks COMPAT_BASELINE"):
         config.load(root, environ={})
 
 

@@ -57,7 +57,7 @@ def test_green(gate: Gate, docker_client: docker.DockerClient) -> None:
 
 def test_progress_is_a_line_for_each_test(gate: Gate) -> None:
     done = gate.make("compat")
-    lines = re.findall(r"^\[(\d)/5\] \w+-\d: \S+ passed \d+\.\d s$", done.stdout, re.MULTILINE)
+    lines = re.findall(r"^develop \[(\d)/5\] \w+-\d: \S+ passed \d+\.\d s$", done.stdout, re.MULTILINE)
     assert lines == ["1", "2", "3", "4", "5"]
 
 
@@ -95,7 +95,7 @@ def test_red_by_a_failing_test(gate: Gate) -> None:
     (failed,) = [case for case in verdict["runs"][0]["tests"] if case["outcome"] == "failed"]
     assert (failed["file"], failed["name"]) == ("tests/test_failing.py", "test_bad")
     assert "the emulator has forgotten a route" in failed["message"]
-    assert "assert 'ok" in Path(failed["log"]).read_text()
+    assert "assert 'ok" in (gate.root / failed["logs"][0]).read_text()
 
 
 def test_red_by_a_failed_subtest_and_flaky_by_another(gate: Gate) -> None:
@@ -174,7 +174,7 @@ def test_containers_of_another_gate_are_left_apart(
 ) -> None:
     running = gate.popen("make", "compat")
     assert running.stdout
-    first = next(line for line in running.stdout if line.startswith("[1/"))
+    first = next(line for line in running.stdout if line.startswith("develop [1/"))
     others = docker_client.containers.run(other_image, ["9014"], name="sam-compat-others-1", detach=True)
     try:
         rest, _ = running.communicate()

@@ -44,7 +44,7 @@ def test_skips_and_flaky_tests_are_counted_and_named() -> None:
     assert judged.green
     assert run.count() == {"passed": 5, "failed": 0, "skipped": 1, "flaky": 1}
     assert "test_3: not today" in report.terminal(judged)
-    assert "flaky     tests/test_a.py::test_4" in report.terminal(judged)
+    assert "flaky: tests/test_a.py::test_4 passed on a retry only" in report.terminal(judged)
 
 
 def test_failed_test_is_red_whatever_pytest_exited_with() -> None:
