@@ -1,0 +1,408 @@
+"""make publish against a real registry on loopback, with images of two platforms."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+import requests
+
+import candidate
+import registry
+from verdict import Case, Run, Verdict
+
+from .conftest import Gate, commit_all, missing
+
+pytestmark = pytest.mark.engine
+
+REPOSITORY = "compat.example/release/emulator"
+REVISION = "1234567890abcdef1234567890abcdef12345678"
+BOTH = ("linux/amd64", "linux/arm64")
+ARCHITECTURE = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
+
+
+@dataclasses.dataclass
+class Registry:
+    address: str
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def repository(self) -> str:
+        return f"{self.address}/durable/emulator"
+
+    def holds(self, tag: str) -> registry.Manifest | None:
+        return registry.inspect(f"{self.repository}:{tag}")
+
+
+@pytest.fixture
+def loopback(tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry."""
+    program = shutil.which("docker-registry")
+    if not program:
+        missing("no registry program: install docker-registry")
+    if subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode:
+        missing("no buildx: install its docker plugin")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    (tmp_path / "registry.yml").write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: 127.0.0.1:{address.partition(':')[2]}}}\n"
+    )
+    with (tmp_path / "registry.log").open("wb") as log:
+        process = subprocess.Popen([str(program), "serve", str(tmp_path / "registry.yml")], stdout=log, stderr=log)
+    try:
+        while True:
+            assert process.poll() is None, (tmp_path / "registry.log").read_text()
+            try:
+                requests.get(f"http://{address}/v2/", timeout=5).raise_for_status()
+                break
+            except requests.ConnectionError:
+                continue
+        yield Registry(address, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Release:
+    """A copy of the template whose .compat/ holds a green verdict for each platform."""
+
+    def __init__(self, gate: Gate, client: docker.DockerClient, folder: Path) -> None:
+        self.gate, self.client, self.folder = gate, client, folder
+        self.ids: dict[str, str] = {}
+
+    def build(self, platform: str, *, content: str = "good", version: str = "1.2.1", revision: str = REVISION) -> str:
+        context = self.folder / "context"
+        context.mkdir(exist_ok=True)
+        (context / "content").write_text(f"{platform} {content}")
+        (context / "Dockerfile").write_text('FROM scratch\nCOPY content /\nCMD ["/content"]\n')
+        labels = {"version": version, "revision": revision}
+        options = [f"--label={candidate.LABEL}.{name}={value}" for name, value in labels.items() if value]
+        iid = self.folder / "iid"
+        subprocess.run(
+            ["docker", "build", "--quiet", "--platform", platform, "--iidfile", iid, *options, context],
+            check=True,
+            capture_output=True,
+            env=os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"},
+        )
+        return iid.read_text()
+
+    def judge(self, platform: str, *, green: bool = True, tag: str = "pr-1234567890ab", **of_image: str) -> str:
+        """Build an image and leave the verdict of a run that started it."""
+        image_id = self.build(platform, **of_image)
+        architecture = ARCHITECTURE[platform]
+        reference = f"{REPOSITORY}-{architecture.replace('_', '-')}:{tag}"
+        self.client.images.get(image_id).tag(*reference.split(":"))
+        labels = self.client.images.get(image_id).labels
+        version, revision = (labels.get(f"{candidate.LABEL}.{name}", "") for name in ("version", "revision"))
+        tested = candidate.Candidate(image_id, reference, platform, version, revision, {})
+        run = Run("develop", "c" * 40, "1.164.0", 1.0, [Case("a.py", "test_1", "passed", 1.0)], {image_id: 1})
+        self.write(platform, Verdict(tested, [run], [] if green else ["develop: 1 of 1 tests failed"]).as_json())
+        self.ids[platform] = image_id
+        return image_id
+
+    def write(self, platform: str, verdict: object) -> None:
+        file = self.file(platform)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(verdict))
+
+    def file(self, platform: str, name: str = "verdict.json") -> Path:
+        return self.gate.root / ".compat" / platform.replace("/", "-") / name
+
+    def publish(self, **settings: str) -> "subprocess.CompletedProcess[str]":
+        done = self.gate.script("publish.py", **settings)
+        assert "Traceback" not in done.stdout, done.stdout
+        return done
+
+
+@pytest.fixture
+def release(
+    template: Gate, docker_client: docker.DockerClient, loopback: Registry, tmp_path: Path
+) -> Iterator[Release]:
+    template.settings = {"PUBLISH_REPOSITORY": loopback.repository, "EMULATOR_REPOSITORY": REPOSITORY}
+    made = Release(template, docker_client, tmp_path)
+    for platform in BOTH:
+        made.judge(platform)
+    yield made
+    for image in docker_client.images.list():
+        if any(tag.startswith((REPOSITORY, loopback.repository)) for tag in image.tags):
+            docker_client.images.remove(str(image.id), force=True)
+
+
+def published(loopback: Registry, version: str = "v1.2.1") -> list[registry.Manifest | None]:
+    return [loopback.holds(tag) for tag in (f"{version}-x86_64", f"{version}-arm64", version, "latest")]
+
+
+def test_two_platforms_and_again(release: Release, loopback: Registry, docker_client: docker.DockerClient) -> None:
+    done = release.publish()
+    assert done.returncode == 0, done.stdout
+    first = published(loopback)
+    x86_64, arm64, whole, latest = first
+    assert x86_64
+    assert arm64
+    assert whole
+    assert whole == latest
+    assert whole.members == {"linux/amd64": x86_64.digest, "linux/arm64": arm64.digest}
+    for platform in BOTH:
+        by_digest = f"{loopback.repository}@{whole.members[platform]}"
+        docker_client.images.remove(release.ids[platform], force=True)
+        subprocess.run(["docker", "pull", "--quiet", "--platform", platform, by_digest], check=True)
+        assert docker_client.images.get(by_digest).id == release.ids[platform]
+    order = [line.split()[1].rpartition(":")[2] for line in done.stdout.splitlines() if line.startswith("pushed ")]
+    assert order == ["v1.2.1-x86_64", "v1.2.1-arm64", "v1.2.1", "latest"]
+
+    again = release.publish()
+    assert again.returncode == 0, again.stdout
+    assert "already published" in again.stdout
+    assert "pushed" not in again.stdout
+    assert published(loopback) == first
+
+
+def test_latest_is_brought_to_a_published_version(release: Release, loopback: Registry) -> None:
+    assert release.publish().returncode == 0
+    first = loopback.holds("v1.2.1")
+    for platform in BOTH:
+        release.judge(platform, content="newer", version="1.3.0")
+    assert release.publish().returncode == 0
+    assert loopback.holds("latest") == loopback.holds("v1.3.0") != first
+    for platform in BOTH:
+        release.judge(platform)
+    done = release.publish()
+    assert done.returncode == 0, done.stdout
+    assert loopback.holds("latest") == first
+
+
+def test_dry_run_pushes_nothing(release: Release, loopback: Registry) -> None:
+    done = release.publish(PUBLISH_DRY_RUN="1")
+    assert done.returncode == 0, done.stdout
+    for platform in BOTH:
+        assert f"would push {release.ids[platform]} as {loopback.repository}:v1.2.1-" in done.stdout
+    assert published(loopback) == [None] * 4
+
+
+def test_one_platform_if_no_more_is_wanted(release: Release, loopback: Registry) -> None:
+    release.file("linux/arm64").unlink()
+    done = release.publish(PUBLISH_PLATFORMS="linux/amd64")
+    assert done.returncode == 0, done.stdout
+    assert loopback.holds("latest") == loopback.holds("v1.2.1")
+    assert release.publish(PUBLISH_PLATFORMS="linux/amd64").returncode == 0
+
+
+def refused(release: Release, loopback: Registry, *says: str) -> None:
+    done = release.publish()
+    assert done.returncode == 1, done.stdout
+    reasons = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
+    for part in says:
+        assert any(part in reason for reason in reasons), done.stdout
+    assert published(loopback) == [None] * 4
+
+
+def test_red_verdict(release: Release, loopback: Registry) -> None:
+    release.judge("linux/arm64", green=False)
+    refused(release, loopback, "linux/arm64: the verdict is red", "linux/arm64: develop: 1 of 1 tests failed")
+
+
+def test_green_without_its_reasons_being_empty(release: Release, loopback: Registry) -> None:
+    verdict = json.loads(release.file("linux/amd64").read_text()) | {"reasons": ["develop: no test of it passed"]}
+    release.write("linux/amd64", verdict)
+    refused(release, loopback, "linux/amd64: the verdict is red")
+
+
+def test_every_reason_is_told(release: Release, loopback: Registry) -> None:
+    release.file("linux/arm64").unlink()
+    release.judge("linux/amd64", version="", revision="")
+    refused(release, loopback, "linux/arm64: no verdict", "label org.opencontainers.image.revision", "makes no tag")
+
+
+@pytest.mark.parametrize("verdict", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}'])
+def test_damaged_verdict(release: Release, loopback: Registry, verdict: str) -> None:
+    release.file("linux/arm64").write_text(verdict)
+    refused(release, loopback, "linux/arm64: ")
+
+
+@pytest.mark.parametrize("what", ["version", "revision"])
+def test_platforms_that_differ(release: Release, loopback: Registry, what: str) -> None:
+    if what == "version":
+        release.judge("linux/arm64", version="1.2.2")
+    else:
+        release.judge("linux/arm64", revision="f" * 40)
+    refused(release, loopback, f"the platforms are not of one {what}: linux/amd64 is ")
+
+
+def test_dirty_candidate(release: Release, loopback: Registry) -> None:
+    for platform in BOTH:
+        release.judge(platform, revision=f"{REVISION}-dirty")
+    refused(release, loopback, f"built from a tree with changes ({REVISION}-dirty)")
+
+
+def test_dirty_by_its_tag_only(release: Release, loopback: Registry) -> None:
+    release.judge("linux/amd64", tag="pr-1234567890ab-dirty")
+    refused(release, loopback, "linux/amd64: it was built from a tree with changes")
+
+
+def test_verdict_of_another_platform(release: Release, loopback: Registry) -> None:
+    shutil.copy(release.file("linux/amd64"), release.file("linux/arm64"))
+    refused(release, loopback, "linux/arm64: the verdict is of linux/amd64")
+
+
+@pytest.mark.parametrize("runs_too", [False, True], ids=["the candidate's", "and the runs'"])
+def test_verdict_edited_to_another_id(release: Release, loopback: Registry, runs_too: bool) -> None:
+    good, bad = release.ids["linux/amd64"], release.build("linux/amd64", content="bad")
+    text = release.file("linux/amd64").read_text()
+    release.file("linux/amd64").write_text(text.replace(good, bad, -1 if runs_too else 1))
+    refused(release, loopback, "by now, the verdict is of" if runs_too else "which its own runs never started")
+
+
+def test_image_retagged_after_its_verdict(
+    release: Release, loopback: Registry, docker_client: docker.DockerClient
+) -> None:
+    reference = json.loads(release.file("linux/amd64").read_text())["candidate"]["reference"]
+    docker_client.images.get(release.build("linux/amd64", content="bad")).tag(*reference.split(":"))
+    refused(release, loopback, f"{reference} names sha256:")
+
+
+def save_and_forget(release: Release, platform: str, image_id: str) -> None:
+    tar = release.file(platform, "image.tar")
+    subprocess.run(["docker", "save", "--output", tar, image_id], check=True)
+    release.client.images.remove(image_id, force=True)
+
+
+def test_image_from_its_tar(release: Release, loopback: Registry) -> None:
+    for platform in BOTH:
+        save_and_forget(release, platform, release.ids[platform])
+    done = release.publish()
+    assert done.returncode == 0, done.stdout
+    latest = loopback.holds("latest")
+    assert latest
+    for platform in BOTH:
+        arch = loopback.holds(f"v1.2.1-{ARCHITECTURE[platform]}")
+        assert arch
+        assert arch.is_image(release.ids[platform])
+        assert latest.members[platform] == arch.digest
+
+
+def test_tar_with_another_image(release: Release, loopback: Registry) -> None:
+    save_and_forget(release, "linux/arm64", release.build("linux/arm64", content="bad"))
+    release.client.images.remove(release.ids["linux/arm64"], force=True)
+    refused(release, loopback, "image.tar holds another image than")
+
+
+@pytest.mark.parametrize("tar", [None, b"", b"no tar at all"], ids=["none", "empty", "damaged"])
+def test_no_image_to_be_had(release: Release, loopback: Registry, tar: bytes | None) -> None:
+    release.client.images.remove(release.ids["linux/arm64"], force=True)
+    if tar is not None:
+        release.file("linux/arm64", "image.tar").write_bytes(tar)
+    refused(release, loopback, "is neither in this engine nor in" if tar is None else "linux/arm64: ")
+
+
+@pytest.mark.parametrize("tag", ["v1.2.1", "v1.2.1-arm64"])
+def test_version_that_exists_with_other_content(release: Release, loopback: Registry, tag: str) -> None:
+    other = release.build("linux/arm64", content="bad")
+    release.client.images.get(other).tag(loopback.repository, tag)
+    subprocess.run(["docker", "push", "--quiet", f"{loopback.repository}:{tag}"], check=True)
+    before = loopback.holds(tag)
+    done = release.publish()
+    assert done.returncode == 1
+    assert f"refused: {loopback.repository}:{tag} exists with other content ({before and before.digest})" in done.stdout
+    assert loopback.holds(tag) == before
+    assert loopback.holds("v1.2.1-x86_64") is None
+    assert loopback.holds("latest") is None
+
+
+def shim(folder: Path, when: str, action: str) -> str:
+    """Return a PATH on which a docker that is called with `when` takes an action first."""
+    real = shutil.which("docker")
+    (folder / "bin").mkdir()
+    script = folder / "bin/docker"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    return f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(
+    ("when", "pushed"),
+    [
+        ("push --quiet", []),
+        ("push --quiet {}:v1.2.2-arm64", ["v1.2.2-x86_64"]),
+        ("imagetools create --tag {}:v1.2.2 ", ["v1.2.2-x86_64", "v1.2.2-arm64"]),
+        ("imagetools create --tag {}:latest ", ["v1.2.2-x86_64", "v1.2.2-arm64", "v1.2.2"]),
+    ],
+    ids=["at the first push", "between the pushes", "before the list", "before latest"],
+)
+def test_registry_that_goes_down(
+    release: Release, loopback: Registry, tmp_path: Path, when: str, pushed: list[str]
+) -> None:
+    assert release.publish().returncode == 0
+    before = loopback.holds("latest")
+    for platform in BOTH:
+        release.judge(platform, content="next", version="1.2.2")
+    when = when.format(loopback.repository)
+    # SIGSTOP would hang; a registry that is gone refuses, and comes back with what it held.
+    path = shim(tmp_path, when, f"mv {tmp_path}/registry {tmp_path}/away; kill -KILL {loopback.process.pid}")
+    done = release.publish(PATH=path)
+    assert done.returncode == 1, done.stdout
+    last = done.stdout.splitlines()[-1]
+    told = ", ".join(f"{loopback.repository}:{tag}" for tag in pushed) or "nothing"
+    assert f"; pushed: {told}; not pushed: " in last
+    assert last.endswith(f"{loopback.repository}:latest")
+
+    loopback.process.wait()
+    (tmp_path / "away").rename(tmp_path / "registry")
+    again = subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.yml")], stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                requests.get(f"http://{loopback.address}/v2/", timeout=5).raise_for_status()
+                break
+            except requests.ConnectionError:
+                assert again.poll() is None
+        assert loopback.holds("latest") == before, "latest has not moved"
+        resumed = release.publish()
+        assert resumed.returncode == 0, resumed.stdout
+        assert loopback.holds("latest") == loopback.holds("v1.2.2") != before
+    finally:
+        again.send_signal(signal.SIGKILL)
+        again.wait()
+
+
+def test_registry_that_is_not_there(release: Release, loopback: Registry) -> None:
+    loopback.process.kill()
+    loopback.process.wait()
+    done = release.publish()
+    assert done.returncode == 1
+    assert "error: the registry does not tell what" in done.stdout.splitlines()[-1]
+    assert "pushed: nothing" in done.stdout.splitlines()[-1]
+
+
+def test_from_a_green_run_to_latest(
+    gate: Gate, emulator: Path, loopback: Registry, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """make compat saves what it tested; make publish on an engine that has forgotten it pushes those bits."""
+    shutil.copytree(emulator, tmp_path / "emulator")
+    commit_all(tmp_path / "emulator")
+    settings = {
+        "EMULATOR_SOURCE": str(tmp_path / "emulator"),
+        "EMULATOR_VERSION": "1.2.1",
+        "COMPAT_SAVE_IMAGE": "1",
+        "PUBLISH_PLATFORMS": "linux/amd64",
+        "PUBLISH_REPOSITORY": loopback.repository,
+    }
+    done = gate.make("compat", **settings)
+    assert done.returncode == 0, done.stdout
+    image_id = gate.verdict()["candidate"]["image_id"]
+    docker_client.images.remove(image_id, force=True)
+    done = gate.make("publish", **settings)
+    assert done.returncode == 0, done.stdout
+    pushed = loopback.holds("v1.2.1-x86_64")
+    assert pushed
+    assert pushed.is_image(image_id)
+    assert loopback.holds("latest") == loopback.holds("v1.2.1")
