@@ -5,7 +5,7 @@ VENV ?= .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 
-.PHONY: help image samcli compat publish test lint bench clean
+.PHONY: help image samcli compat publish changed test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,9 @@ compat: $(READY) ## image and samcli side by side, then the durable tests and th
 
 publish: $(READY) ## push exactly what has a green verdict, `latest` last
 	@$(RUN)/publish.py
+
+changed: $(READY) ## whether the commits since BASE touch GATED_PATHS
+	@$(RUN)/changed.py
 
 test: $(READY) ## this template's own tests; what needs an engine is skipped without one
 	@$(VENV)/bin/pytest --config-file=scripts/pyproject.toml scripts/tests

@@ -20,6 +20,8 @@ PUBLISHED = re.compile(r"latest|stable|v[0-9].*|[0-9]+(\.[0-9]+)+.*", re.IGNOREC
 # The platforms that images are published for, with the name that their tags carry.
 PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 PYTHON = re.compile(r"3\.[0-9]+(\.[0-9]+)?")
+# Git takes {a,b}, a leading / or ! and the like literally: such a glob would guard nothing and nobody would notice.
+GLOB = re.compile(r"[^\s/!:{}-][^\s!:{}]*")
 REF = re.compile(r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]*")
 
 
@@ -46,6 +48,7 @@ class Config:
     publish_repository: str
     publish_platforms: tuple[str, ...]
     publish_dry_run: bool
+    gated_paths: tuple[str, ...]
 
 
 def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
@@ -127,6 +130,9 @@ def _check(raw: Mapping[str, tuple[str, str]]) -> Config:
     for platform in words("publish_platforms"):
         if platform not in PLATFORMS:
             raise wrong("publish_platforms", f"{platform} is none of {' '.join(PLATFORMS)}")
+    for glob in words("gated_paths"):
+        if not GLOB.fullmatch(glob) or ".." in Path(glob).parts:
+            raise wrong("gated_paths", f"{glob} is no glob from the repository's root (such as src/**)")
     required("emulator_repository")
     required("samcli_python")
     return Config(
@@ -149,4 +155,5 @@ def _check(raw: Mapping[str, tuple[str, str]]) -> Config:
         publish_repository=matching("publish_repository", REPOSITORY, "must be an image name without tag or digest"),
         publish_platforms=words("publish_platforms"),
         publish_dry_run=switch("publish_dry_run"),
+        gated_paths=words("gated_paths"),
     )

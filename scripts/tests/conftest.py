@@ -52,7 +52,10 @@ class Gate:
     settings: dict[str, str]
 
     def environ(self, **settings: str) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        # Of the make and the Actions job that run these tests: what they were given must not reach a copy, and a copy
+        # must not write into that job's summary and outputs.
+        own = {name for name in os.environ if name in SETTINGS or name.startswith(("GITHUB_", "MAKE", "MFLAGS"))}
+        inherited = {name: value for name, value in os.environ.items() if name not in own}
         return inherited | {"VENV": sys.prefix} | self.settings | settings
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":

@@ -73,6 +73,12 @@ def test_paths_are_what_pytest_calls_them(root: Path) -> None:
         ("EMULATOR_TAG", "v1.2.1-arm64"),
         ("EMULATOR_TAG", "1.2.1"),
         ("EMULATOR_VERSION", "1 2"),
+        ("GATED_PATHS", ""),
+        ("GATED_PATHS", "/src/**"),
+        ("GATED_PATHS", "src/** ../other/**"),
+        ("GATED_PATHS", "src/*.{py,toml}"),
+        ("GATED_PATHS", ":!docs/**"),
+        ("GATED_PATHS", "!docs/**"),
     ],
 )
 @pytest.mark.parametrize("layer", [".env", "environment"])
