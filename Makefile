@@ -5,11 +5,11 @@ VENV ?= .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 
-.PHONY: help image samcli compat publish changed test lint bench clean
+.PHONY: help image samcli compat publish changed required test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 11
 
 image: $(READY) ## build the candidate image and tag it so that sam-cli uses it
 	@$(RUN)/image.py
@@ -26,6 +26,9 @@ publish: $(READY) ## push exactly what has a green verdict, `latest` last
 
 changed: $(READY) ## whether the commits since BASE touch GATED_PATHS
 	@$(RUN)/changed.py
+
+required: ## the required check's answer, from the results of the jobs before it in NEEDS
+	@$(PYTHON) scripts/required.py
 
 test: $(READY) ## this template's own tests; what needs an engine is skipped without one
 	@$(VENV)/bin/pytest --config-file=scripts/pyproject.toml scripts/tests
