@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
+WORKFLOWS := $(addprefix .github/workflows/,sam-cli-compat.yml ecr-release.yml ci.yml)
 
-.PHONY: help image samcli compat publish changed required test lint bench clean
+.PHONY: help image samcli compat publish changed required test bench lint packages clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,10 +37,17 @@ test: $(READY) ## this template's own tests; what needs an engine is skipped wit
 bench: $(READY) ## compare the suite in one process with the suite in shards
 	@$(RUN)/bench.py
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and what zizmor and the published schemas say of the workflows
 	@$(VENV)/bin/ruff format --quiet --check scripts
 	@$(VENV)/bin/ruff check --quiet --output-format=concise scripts
 	@cd scripts && $(abspath $(VENV))/bin/mypy *.py insuite tests
+	@$(VENV)/bin/zizmor --offline --quiet --no-progress --strict-collection $(WORKFLOWS) .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+
+packages: ## install what the engine tests need besides an engine, on Debian or Ubuntu
+	@sudo apt-get update -qq
+	@sudo apt-get install -y -qq --no-install-recommends busybox-static docker-registry >/dev/null
 
 clean: ## remove checkouts, venvs and findings; costs time only
 	rm -rf .cache .compat
