@@ -1,10 +1,12 @@
 # The sam-cli compat gate. Settings: .env.example. The logic is in scripts/.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV ?= .cache/venv
+VENV := .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 WORKFLOWS := $(addprefix .github/workflows/,sam-cli-compat.yml ecr-release.yml ci.yml)
+# They would keep Python from finding the scripts' modules, or find others.
+unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
 
 .PHONY: help image samcli compat publish changed required test bench lint packages clean
 .DEFAULT_GOAL := help
@@ -32,18 +34,18 @@ required: ## the required check's answer, from the results of the jobs before it
 	@$(PYTHON) scripts/required.py
 
 test: $(READY) ## this template's own tests; what needs an engine is skipped without one
-	@$(VENV)/bin/pytest --config-file=scripts/pyproject.toml scripts/tests
+	@$(VENV)/bin/python -m pytest --config-file=scripts/pyproject.toml scripts/tests
 
 bench: $(READY) ## compare the suite in one process with the suite in shards
 	@$(RUN)/bench.py
 
 lint: $(READY) ## ruff, mypy, and what zizmor and the published schemas say of the workflows
-	@$(VENV)/bin/ruff format --quiet --check scripts
-	@$(VENV)/bin/ruff check --quiet --output-format=concise scripts
-	@cd scripts && $(abspath $(VENV))/bin/mypy *.py insuite tests
+	@$(VENV)/bin/python -m ruff format --quiet --check scripts
+	@$(VENV)/bin/python -m ruff check --quiet --output-format=concise scripts
+	@$(VENV)/bin/python -m mypy --config-file=scripts/pyproject.toml scripts/*.py scripts/insuite scripts/tests
 	@$(VENV)/bin/zizmor --offline --quiet --no-progress --strict-collection $(WORKFLOWS) .github/dependabot.yml
-	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
-	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 packages: ## install what the engine tests need besides an engine, on Debian or Ubuntu
 	@sudo apt-get update -qq
@@ -54,6 +56,7 @@ clean: ## remove checkouts, venvs and findings; costs time only
 
 $(READY): scripts/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: give one with PYTHON=")'
+	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo 'error: $(VENV) is there and is no venv: remove it' >&2; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: no venv could be made: install python3-venv, or give another PYTHON=' >&2; exit 2; }
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $< || { echo 'error: the packages of $< could not be installed (see above)' >&2; exit 2; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< || { echo 'error: the packages of $< could not be installed (see above)' >&2; exit 2; }
 	@touch $@

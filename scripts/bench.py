@@ -1,5 +1,6 @@
-"""make bench: the suite in one process against the suite in shards, on this machine, with the settings given.
+"""make bench: the suite as pytest alone would run it against the suite in shards, on this machine.
 
+In one process nothing is hurried: an emulator that cannot hear docker's SIGTERM is killed by docker after 10 s.
 Prints wall seconds of the set-up and of each suite, and the CPU seconds of the whole machine meanwhile: what an engine
 and its containers use is not this process's. Meaningful only where nothing else runs. In one process sam-cli's
 start-lambda tests leave a container behind that breaks tests of the next file, also with a good image.
@@ -30,11 +31,11 @@ def main() -> int:
     wall, cpu, _ = measured(lambda: (image.main(), samcli.main()))
     rows = [("set-up", wall, cpu, "")]
     config, client = load(), engine.connect()
-    candidate = candidates.load(engine.platform(client))
-    with state.lock(alone=True):
-        compat.check(client, config, candidate)
+    candidate = candidates.load(engine.platform(client), config)
+    with state.lock():
+        compat.check(client, candidate)
         checkout = samcli.installed(config)[0]
-        for name, cut in (("one process", one_process), ("shards", trial.cut)):
+        for name, cut, patient in (("one process", one_process, True), ("shards", trial.cut, False)):
             work = functools.partial(
                 trial.run,
                 client,
@@ -45,6 +46,7 @@ def main() -> int:
                 tests=config.samcli_tests,
                 label=f"bench-{name.replace(' ', '-')}",
                 cut=cut,
+                patient=patient,
             )
             wall, cpu, tried = measured(work)
             rows.append((name, wall, cpu, outcome(tried)))

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import state
+from command import GateError
+from config import Config
 
 LABEL = "org.opencontainers.image"
 NAME = "candidate.json"
@@ -14,6 +16,7 @@ class Candidate:
     """What identifies a candidate. `version` and `revision` are the image's own labels, empty if it has none.
 
     `packages` are the durable packages inside the image with their versions, by its own pip; none if it has no pip.
+    `settings` are those that made it.
     """
 
     image_id: str
@@ -22,6 +25,7 @@ class Candidate:
     version: str
     revision: str
     packages: dict[str, str]
+    settings: dict[str, str]
 
     @property
     def repository(self) -> str:
@@ -31,11 +35,20 @@ class Candidate:
         state.write_json(state.folder(self.platform) / NAME, asdict(self))
 
 
-def load(platform: str) -> Candidate:
-    """Return the candidate of a platform. Raises GateError if `image` has not left one."""
-    return read(state.read_json(state.folder(platform) / NAME, remedy="run `make image` first"))
+def settings(config: Config) -> dict[str, str]:
+    """Return the settings that decide which image the candidate is."""
+    return {name: value for name, value in asdict(config).items() if name.startswith("emulator_")}
 
 
-def read(value: dict[str, Any]) -> Candidate:
-    """Return a candidate from its JSON form."""
-    return Candidate(**{name: value[name] for name in Candidate.__dataclass_fields__})
+def load(platform: str, config: Config) -> Candidate:
+    """Return the candidate of a platform. Raises GateError if `image` has not left one for these settings."""
+    remedy = "run `make image` first"
+    value: dict[str, Any] = state.read_json(state.folder(platform) / NAME, remedy=remedy)
+    try:
+        found = Candidate(**value)
+    except TypeError:
+        raise GateError(f"{state.folder(platform) / NAME} is of another version of this gate: {remedy}") from None
+    differ = [name.upper() for name, was in settings(config).items() if found.settings.get(name) != was]
+    if differ:
+        raise GateError(f"the candidate was made with another {', '.join(differ)}: {remedy}")
+    return found

@@ -1,5 +1,6 @@
 """How a script starts and ends, and how it calls other programs."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -31,20 +32,23 @@ def tools_path() -> str:
 def entry(main: Callable[[], int]) -> NoReturn:
     """Run `main` and exit with what it returns; 2 after a GateError (one line on stderr), 130 after Ctrl-C.
 
-    SIGTERM, which CI sends when a job is cancelled, counts as Ctrl-C.
+    SIGTERM, which CI sends when a job is cancelled, and SIGHUP of a terminal that is closed count as Ctrl-C.
     """
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup's
+            signal.signal(number, interrupt)
+    os.umask(0o022)  # containers of other users read what is checked out and built
     try:
         code = main()
     except GateError as error:
         print(*(f"  | {line}" for line in error.detail), f"error: {error}", sep="\n", file=sys.stderr)
         code = 2
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -68,7 +72,7 @@ def call(
     """
     arguments: str | list[str] = str(command[0]) if shell else [str(part) for part in command]
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             arguments,
             cwd=cwd,
             env=dict(os.environ if env is None else env),
@@ -78,14 +82,22 @@ def call(
             stderr=subprocess.STDOUT if log else subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise GateError(f"{failure}: {error.filename} is not there; install it") from None
+    try:
+        out, err = process.communicate()
+    except BaseException:  # Ctrl-C: what it started goes too
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout, encoding="utf-8")
-    if done.returncode:
-        said = (done.stdout if log else done.stderr).strip().splitlines()[-LAST_LINES:]
+        log.write_text(out, encoding="utf-8")
+    if process.returncode:
+        said = (out if log else err).strip().splitlines()[-LAST_LINES:]
         whole = f", all of it in {log}" if log else ""
-        raise GateError(f"{failure} (exit code {done.returncode}{whole})", detail=said)
-    return done.stdout
+        raise GateError(f"{failure} (exit code {process.returncode}{whole})", detail=said)
+    return out

@@ -26,9 +26,9 @@ def main() -> int:
     client = engine.connect()
     platform = engine.platform(client)
     state.forget_verdict(platform)
-    with state.lock(alone=True):
-        candidate = candidates.load(platform)
-        check(client, config, candidate)
+    with state.lock():
+        candidate = candidates.load(platform, config)
+        check(client, candidate)
         forget(state.folder(platform))
         runs = [run(client, config, candidate, checkout) for checkout in samcli.installed(config)]
         shards.learn(runs)
@@ -41,10 +41,8 @@ def main() -> int:
     return 0 if judged.green else 1
 
 
-def check(client: docker.DockerClient, config: Config, candidate: Candidate) -> None:
+def check(client: docker.DockerClient, candidate: Candidate) -> None:
     """Raise GateError unless the candidate is what sam-cli would use now and this machine can run its functions."""
-    if candidate.repository != config.emulator_repository:
-        raise GateError(f"{candidate.reference} is not under EMULATOR_REPOSITORY: run `make image`")
     if engine.image_id(client, candidate.reference) != candidate.image_id:
         raise GateError(f"{candidate.reference} does not name the candidate any more: run `make image`")
     if not candidate.platform.endswith("/amd64") and not emulates_amd64():

@@ -5,18 +5,20 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from command import GateError
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_PREFIXES = ("EMULATOR_", "SAMCLI_", "COMPAT_", "PUBLISH_", "GATED_")
 
-REPOSITORY = re.compile(r"([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*")
+COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+REPOSITORY = re.compile(rf"(?:[a-z0-9.-]+(?::[0-9]+)?/)?{COMPONENT}(?:/{COMPONENT})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-PUBLISHED = re.compile(r"latest|stable|v[0-9].*|[0-9]+(\.[0-9]+)+.*", re.IGNORECASE)
+PUBLISHED = re.compile(r"latest.*|stable.*|v[0-9].*|[0-9]+([._-].*)?", re.IGNORECASE)
 # The platforms that images are published for, with the name that their tags carry.
 PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 PYTHON = re.compile(r"3\.[0-9]+(\.[0-9]+)?")
@@ -78,9 +80,23 @@ def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
 
 def _read(path: Path) -> dict[str, str | None]:
     try:
-        return dotenv_values(path, interpolate=False, encoding="utf-8")
+        bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8"))))
     except UnicodeDecodeError:
         raise GateError(f"{path.name} is not UTF-8 text: write it again") from None
+    for binding in bindings:
+        if binding.error:
+            raise GateError(
+                f"{path.name}, line {binding.original.line} is no NAME=value: {binding.original.string.strip()}"
+            )
+    return {binding.key: binding.value for binding in bindings if binding.key}
+
+
+def local(value: str) -> Path:
+    """Return the path that a setting means: ~ is the user's home, anything relative is below the project's root."""
+    try:
+        return ROOT / Path(value).expanduser()
+    except RuntimeError:  # ~nobody-of-that-name
+        return ROOT / value
 
 
 def _nearest(name: str, known: set[str], cutoff: float = 0.6) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,11 @@ OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY
 def git(*arguments: str | Path, failure: str, cwd: Path | None = None) -> str:
     """Run git and return its stdout, stripped. Raises GateError with `failure` and git's last lines."""
     environ = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
-    return call(["git", *arguments], failure=failure, cwd=cwd, env=environ | {"GIT_TERMINAL_PROMPT": "0"}).strip()
+    # Nobody's line endings and hooks: what is tested is what was committed.
+    plain = ("-c", "core.autocrlf=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+    return call(
+        ["git", *plain, *arguments], failure=failure, cwd=cwd, env=environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    ).strip()
 
 
 def without_secrets(url: str) -> str:
@@ -57,14 +62,15 @@ def resolve(url: str, ref: str, *, setting: str) -> str:
     )
 
 
-def checkout(url: str, commit: str, path: Path) -> None:
-    """Make `path` a clean checkout of a commit that `resolve` returned; what else lies there is removed."""
+def checkout(url: str, commit: str, path: Path, *, keep_ignored: bool = False) -> None:
+    """Make `path` a clean checkout of a commit that `resolve` returned; what else lies there is removed, also what git
+    ignores unless `keep_ignored`."""
     store = _store(url)
     failure = f"{without_secrets(url)}: commit {commit[:12]} cannot be checked out to {path}"
     if (path / ".git").is_file():
         try:
             git("checkout", "--quiet", "--force", "--detach", commit, cwd=path, failure=failure)
-            git("clean", "-ffdxq", cwd=path, failure=failure)
+            git("clean", "-ffdq" if keep_ignored else "-ffdxq", cwd=path, failure=failure)
             return
         except GateError:
             pass  # a worktree whose store is gone, or half-made by a run that was killed
@@ -79,13 +85,17 @@ def checkout(url: str, commit: str, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder. Raises GateError if something in it belongs to another user (a container's files)."""
+    """Remove a folder, or move it aside if something in it is another user's. Raises GateError if neither works."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
         pass
-    except PermissionError as error:
-        raise GateError(f"{error.filename} belongs to another user: remove {path} with sudo") from None
+    except PermissionError as error:  # a container wrote as root there; out of the way will do
+        aside = path.with_name(f"{path.name}-of-another-user-{secrets.token_hex(4)}")
+        try:
+            path.rename(aside)
+        except OSError:
+            raise GateError(f"{error.filename} belongs to another user: remove {path} with sudo") from None
 
 
 def _store(url: str) -> Path:

@@ -1,5 +1,6 @@
 """make image: build the candidate, or adopt one that exists, and tag it so that sam-cli uses it."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,9 +13,10 @@ import docker
 import engine
 import gitrepo
 import state
-from candidate import LABEL, Candidate
+from candidate import LABEL, Candidate, settings
 from command import GateError, call, entry, tools_path
-from config import ROOT, Config, load
+from config import Config, load
+from config import local as path_of
 from leftovers import PREFIX
 
 
@@ -24,10 +26,12 @@ def main() -> int:
     client = engine.connect()
     platform = engine.platform(client)
     state.forget_verdict(platform)
-    with state.lock(alone=False):
+    with state.lock("image"):
         (state.folder(platform) / "candidate.json").unlink(missing_ok=True)
         image, tag = adopt(client, config) if config.emulator_image else build(config, state.folder(platform))
-        candidate = describe(client, image, f"{config.emulator_repository}:{config.emulator_tag or tag}", platform)
+        candidate = describe(
+            client, config, image, f"{config.emulator_repository}:{config.emulator_tag or tag}", platform
+        )
         client.images.get(image).tag(config.emulator_repository, config.emulator_tag or tag)
         candidate.save()
     print(f"candidate {candidate.reference}\n          {candidate.image_id} ({candidate.platform})", flush=True)
@@ -53,7 +57,8 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
     """Build EMULATOR_SOURCE and return the id of the image and the tag it should have."""
     folder, origin = source(config)
     revision = revision_of(folder)
-    print(f"building {config.emulator_source}{f' at {revision[:12]}' if revision else ''}", flush=True)
+    shown = gitrepo.without_secrets(config.emulator_source)
+    print(f"building {shown}{f' at {revision[:12]}' if revision else ''}", flush=True)
     environ = dict(os.environ, PATH=tools_path(), BUILDX_NO_DEFAULT_ATTESTATIONS="1", DOCKER_BUILDKIT=buildkit())
     environ.pop("BUILDX_BUILDER", None)  # another builder's images would not be in the engine
     if revision:
@@ -69,6 +74,8 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
             shell=True,
             log=findings / "logs/prebuild.log",
         )
+    if revision_of(folder, tracked_only=True) != revision.removesuffix("-dirty"):
+        revision = f"{revision.removesuffix('-dirty')}-dirty"  # by the prebuild, if it was not before
     if not (folder / "Dockerfile").is_file():
         raise GateError(f"EMULATOR_SOURCE: {folder} has no Dockerfile")
     labels = {"version": config.emulator_version or wheel_version(folder), "revision": revision, "source": origin}
@@ -80,6 +87,8 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
         failure = f"docker build failed in {folder}: mend its Dockerfile"
         call([*command, "."], failure=failure, cwd=folder, env=environ, log=findings / "logs/build.log")
         image = iid.read_text().strip()
+    if revision_of(folder).removesuffix("-dirty") != revision.removesuffix("-dirty"):
+        raise GateError(f"{folder} went to another commit while the image was built: run it again")
     commit, dirty = revision.removesuffix("-dirty")[:12], "-dirty" if revision.endswith("-dirty") else ""
     return image, f"pr-{commit or engine.short(image)}{dirty}"
 
@@ -87,7 +96,7 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
 def source(config: Config) -> tuple[Path, str]:
     """Return the folder to build in and the URL it came from, without secrets; no URL for a folder without remote."""
     given, _, fragment = config.emulator_source.partition("#")
-    local = ROOT / Path(given).expanduser()
+    local = path_of(given)
     if not fragment and local.is_dir():
         try:
             remote = gitrepo.git("remote", "get-url", "origin", cwd=local, failure="no remote")
@@ -107,14 +116,24 @@ def source(config: Config) -> tuple[Path, str]:
     return folder, "" if local.is_dir() else gitrepo.without_secrets(given)
 
 
-def revision_of(folder: Path) -> str:
-    """Return the commit of a folder, with -dirty if its tree differs from it; empty outside git."""
+def revision_of(folder: Path, *, tracked_only: bool = False) -> str:
+    """Return the commit of a folder, with -dirty if its tree differs from it; empty outside git.
+
+    A folder that a repository around it ignores is outside. With `tracked_only` new files are no difference.
+    """
     try:
-        commit = gitrepo.git("rev-parse", "HEAD", cwd=folder, failure="not a git repository")
-    except GateError:
+        commit = gitrepo.git("rev-parse", "HEAD", cwd=folder, failure=f"git does not tell the commit of {folder}")
+    except GateError as error:
+        if any("not a git repository" in line or "unknown revision" in line for line in error.detail):
+            return ""
+        raise
+    with contextlib.suppress(GateError):
+        gitrepo.git("check-ignore", "--quiet", ".", cwd=folder, failure="not ignored")
         return ""
+    new = f"--untracked-files={'no' if tracked_only else 'normal'}"
     everything = ("--", ":(top)", ":(top,exclude).env")  # .env is the gate's own
-    changes = gitrepo.git("status", "--porcelain", *everything, cwd=folder, failure=f"git status failed in {folder}")
+    failure = f"git status failed in {folder}"
+    changes = gitrepo.git("status", "--porcelain", new, *everything, cwd=folder, failure=failure)
     return f"{commit}-dirty" if changes else commit
 
 
@@ -138,7 +157,7 @@ def buildkit() -> str:
     return "1"
 
 
-def describe(client: docker.DockerClient, image: str, reference: str, platform: str) -> Candidate:
+def describe(client: docker.DockerClient, config: Config, image: str, reference: str, platform: str) -> Candidate:
     """Return the candidate as the engine and the image itself describe it."""
     attributes = client.images.get(image).attrs
     of_image = f"{attributes['Os']}/{attributes['Architecture']}"
@@ -146,7 +165,9 @@ def describe(client: docker.DockerClient, image: str, reference: str, platform: 
         raise GateError(f"the image is {of_image}, the engine {platform}: gate it on a machine of its own platform")
     labels = (attributes.get("Config") or {}).get("Labels") or {}
     version, revision = (labels.get(f"{LABEL}.{name}", "") for name in ("version", "revision"))
-    return Candidate(attributes["Id"], reference, platform, version, revision, packages(client, image))
+    return Candidate(
+        attributes["Id"], reference, platform, version, revision, packages(client, image), settings(config)
+    )
 
 
 def packages(client: docker.DockerClient, image: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Nothing that a run started outlives it: not its processes, not its containers, even if it was killed itself."""
+"""Nothing that a run started outlives it: not its processes, not its containers; if it was killed, the next one."""
 
 import contextlib
 import os

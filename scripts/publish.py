@@ -31,7 +31,7 @@ def main() -> int:
     config = load()
     client = engine.connect()
     try:
-        with state.lock(alone=False):
+        with state.lock():
             tested = release(client, config)
             return publish(client, config, tested)
     except RefusedError as refused:

@@ -10,7 +10,7 @@ from pathlib import Path
 import gitrepo
 import state
 from command import GateError, call, entry
-from config import ROOT, Config, load
+from config import Config, load, local
 
 NAME = "samcli.json"
 # The suite's plugins: aws-sam-cli's own `dev` extra brings them, another consumer's may not.
@@ -19,18 +19,20 @@ PLUGINS = ("pytest", "pytest-rerunfailures")
 
 @dataclass(frozen=True)
 class Checkout:
-    """One installed aws-sam-cli: ref, full commit, version; `home` holds src/, venv/ and the shards' worktrees."""
+    """One installed aws-sam-cli: ref, full commit, version, the Python it runs on (`runtime`); `home` holds src/, venv/
+    and the shards' worktrees."""
 
     source: str
     ref: str
     commit: str
     version: str
+    runtime: str
     home: str
 
     @property
     def slug(self) -> str:
-        """Return the ref as a part of a file's name."""
-        return re.sub(r"[^A-Za-z0-9.]+", "-", self.ref)
+        """Return what files are called after: the ref, and the commit since two refs may look alike."""
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.ref)}-{self.commit[:7]}"
 
     @property
     def python(self) -> Path:
@@ -44,9 +46,8 @@ class Checkout:
 
 
 def main() -> int:
-    state.forget_verdict()
     config = load()
-    with state.lock(alone=False):
+    with state.lock("samcli"):
         listing = state.CACHE / NAME
         listing.unlink(missing_ok=True)
         checkouts = [install(config, ref) for ref in config.samcli_refs]
@@ -60,16 +61,18 @@ def installed(config: Config) -> list[Checkout]:
     """Return what `samcli` left, one for each ref. Raises GateError if the settings ask for something else by now."""
     remedy = "run `make samcli` first"
     checkouts = [Checkout(**row) for row in state.read_json(state.CACHE / NAME, remedy=remedy)]
-    wanted = [(source(config), ref) for ref in config.samcli_refs]
-    if [(checkout.source, checkout.ref) for checkout in checkouts] != wanted:
+    wanted = [(source(config), ref, config.samcli_python) for ref in config.samcli_refs]
+    if [(checkout.source, checkout.ref, checkout.runtime) for checkout in checkouts] != wanted:
         raise GateError(f"aws-sam-cli is installed for other settings: {remedy}")
+    for checkout in checkouts:  # `sam` runs from src/, so that must be the commit and nothing else
+        gitrepo.checkout(checkout.source, checkout.commit, Path(checkout.home) / "src", keep_ignored=True)
     return checkouts
 
 
 def source(config: Config) -> str:
     """Return SAMCLI_SOURCE for git: a URL as it is, a path made absolute."""
 
-    path = ROOT / Path(config.samcli_source).expanduser()
+    path = local(config.samcli_source)
     return str(path) if path.exists() else config.samcli_source
 
 
@@ -79,17 +82,19 @@ def install(config: Config, ref: str) -> Checkout:
     commit = gitrepo.resolve(url, ref, setting="SAMCLI_SOURCE")
     home = state.CACHE / "samcli" / f"{commit[:12]}-{config.samcli_python}"
     whole = home / "whole.json"
-    if not whole.is_file() or json.loads(whole.read_text())["source"] != url:
+    # A venv does not survive a move of the clone.
+    if not whole.is_file() or not json.loads(whole.read_text()).items() >= {"source": url, "home": str(home)}.items():
         gitrepo.remove(home)
         print(f"installing aws-sam-cli {ref} ({commit[:12]})", flush=True)
         try:
             gitrepo.checkout(url, commit, home / "src")
             version = make_venv(home, config)
-            state.write_json(whole, {"source": url, "version": version})
+            state.write_json(whole, {"source": url, "home": str(home), "version": version})
         except BaseException:
             gitrepo.remove(home)
             raise
-    return Checkout(url, ref, commit, json.loads(whole.read_text())["version"], str(home))
+    version = json.loads(whole.read_text())["version"]
+    return Checkout(url, ref, commit, version, config.samcli_python, str(home))
 
 
 def make_venv(home: Path, config: Config) -> str:

@@ -56,13 +56,16 @@ def read_json(path: Path, *, remedy: str) -> Any:
 
 
 @contextlib.contextmanager
-def lock(*, alone: bool) -> Iterator[None]:
-    """Hold this clone. `image` and `samcli` share it, `compat` wants it alone. The system drops a
-    lock with its process, so a killed run leaves none. Raises GateError if another run is in the way."""
+def lock(part: str = "") -> Iterator[None]:
+    """Hold this clone: alone, or a part of it, which runs beside other parts.
+
+    The system drops a lock with its process, so a killed run leaves none. Raises GateError if another run holds it.
+    """
     prepare()
-    with (CACHE / "lock").open("w") as handle:
+    with (CACHE / "lock").open("w") as whole, (CACHE / f"lock-{part}").open("w") as own:
         try:
-            fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(whole, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise GateError("another gate is running in this clone: wait for it, or use a second clone") from None
         yield

@@ -62,7 +62,7 @@ class Outcome:
 def collect(suite: Suite, worktree: Path, files: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the ids of the tests in `files`, and what went wrong, in words."""
     shard = Shard("collect", tuple(files))
-    pytest = _pytest(suite, shard, worktree, (*shard.test_ids, "--collect-only", "--quiet"))
+    pytest = _pytest(suite, shard.name, worktree, (*shard.test_ids, "--collect-only", "--quiet"))
     code = _run(suite, shard, pytest, time.monotonic() + COLLECTING)
     test_ids = [test_id for record in process.records(pytest.report) for test_id in record.get("collected", [])]
     return test_ids, [] if code in (0, 5) else [
@@ -113,19 +113,18 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
     problems: list[str] = []
     test_ids = shard.test_ids
     for attempt in range(1 + reruns):
-        xml = suite.findings / "junit" / f"{suite.label}-{shard.name}{f'-retry{attempt}' if attempt else ''}.xml"
-        pytest = _pytest(suite, shard, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={reruns}", "-rfE"))
+        name = f"{shard.name}-retry{attempt}" if attempt else shard.name
+        xml = suite.findings / "junit" / f"{suite.label}-{name}.xml"
+        xml.unlink(missing_ok=True)
+        pytest = _pytest(suite, name, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={reruns}", "-rfE"))
         code = _run(suite, shard, pytest, deadline)
         told = list(process.records(pytest.report))
         results, wrong = junit.read(xml, test_ids)
         retried = {record["rerun"] for record in told if "rerun" in record}
         failing = [test_id for test_id, result in results.items() if result.outcome == "failed"]
         for test_id, result in results.items():
-            flaky = result.outcome == "passed" and (attempt > 0 or test_id in retried)
-            file, _, name = test_id.partition("::")
-            emulator = suite.log("emulator", shard.name)
-            logs = [str(log.relative_to(ROOT)) for log in (pytest.log, emulator) if log.exists()]
-            found[test_id] = Case(file, name, result.outcome, result.seconds, flaky, result.message, logs)
+            logs = [str(log.relative_to(ROOT)) for log in (pytest.log, suite.log("emulator", name)) if log.exists()]
+            found[test_id] = _case(test_id, result, logs, retried=attempt > 0 or test_id in retried)
         if code is None:
             problems.append(f"did not end within COMPAT_TIMEOUT={suite.config.compat_timeout} s, it was {_where(told)}")
         elif code != 0 and not (code == 1 and failing):
@@ -141,11 +140,20 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
     )
 
 
-def _pytest(suite: Suite, shard: Shard, worktree: Path, arguments: tuple[str, ...]) -> process.Pytest:
-    report, log = suite.findings / "junit" / f"{suite.label}-{shard.name}.jsonl", suite.log("suite", shard.name)
+def _case(test_id: str, result: junit.Result, logs: list[str], *, retried: bool) -> Case:
+    file, _, name = test_id.partition("::")
+    if retried and result.outcome == "skipped":  # a failure is not undone by not looking again
+        return Case(file, name, "failed", result.seconds, False, f"failed, then skipped: {result.message}", logs)
+    flaky = retried and result.outcome == "passed"
+    return Case(file, name, result.outcome, result.seconds, flaky, result.message, logs)
+
+
+def _pytest(suite: Suite, name: str, worktree: Path, arguments: tuple[str, ...]) -> process.Pytest:
+    """Return the process of a shard, or of its retry: a name of its own keeps it off the other's container."""
+    report, log = suite.findings / "junit" / f"{suite.label}-{name}.jsonl", suite.log("suite", name)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    home, mark = suite.home / shard.name, f"{suite.run}-{shard.name}"
+    home, mark = suite.home / name, f"{suite.run}-{name}"
     return process.Pytest(suite.checkout.python, arguments, worktree, home, mark, suite.tag, report, log)
 
 

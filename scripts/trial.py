@@ -10,6 +10,7 @@ from pathlib import Path
 import docker
 
 import engine
+import gitrepo
 import leftovers
 import report
 import shards
@@ -51,25 +52,33 @@ def run(
     tests: Sequence[str],
     label: str,
     cut: Cut = cut,
+    patient: bool = False,
 ) -> Trial:
     """Run `tests` (files or test ids) against an image and return what was found.
 
     `reference` is the tag of `image_id` that the suite is told to use; `label` begins the names of junit files, logs
-    and progress lines. Raises GateError if the gate cannot go on; whatever happens, nothing of the run is left.
+    and progress lines; `patient` is the witness's. Raises GateError if the gate cannot go on; whatever happens,
+    nothing of the run is left.
     """
     found = Trial()
     repository, _, tag = reference.rpartition(":")
     findings = state.folder(engine.platform(client))
     progress = report.Progress(label)
+    gitrepo.remove(state.CACHE / "homes")  # of a run that was killed
+    (state.CACHE / "homes").mkdir()
     with (
-        tempfile.TemporaryDirectory(prefix="sam-compat-", ignore_cleanup_errors=True) as home,
+        tempfile.TemporaryDirectory(dir=state.CACHE / "homes", ignore_cleanup_errors=True) as home,
         leftovers.none(client) as name,
     ):
         shared = suite.Suite(
             config, checkout, tag, engine.environment(), name, findings, label, Path(home), progress.tell
         )
         with witness.watch(
-            repository=repository, candidate=image_id, run=name, log=lambda shard: shared.log("emulator", shard)
+            repository=repository,
+            candidate=image_id,
+            run=name,
+            log=lambda shard: shared.log("emulator", shard),
+            patient=patient,
         ) as seen:
             began = time.monotonic()
             test_ids, wrong = suite.collect(shared, checkout.worktree(0), tests)

@@ -32,21 +32,25 @@ class Witness:
     candidate: str
     run: str
     log: Callable[[str], Path]
+    patient: bool
     containers: Counter[str] = field(default_factory=Counter)
     strangers: list[str] = field(default_factory=list)
     broken: str = ""
 
 
 @contextlib.contextmanager
-def watch(*, repository: str, candidate: str, run: str, log: Callable[[str], Path]) -> Iterator[Witness]:
+def watch(
+    *, repository: str, candidate: str, run: str, log: Callable[[str], Path], patient: bool = False
+) -> Iterator[Witness]:
     """Watch the engine from before the body begins until all that it caused has been seen.
 
     `candidate` is the image id that may run, `run` this run's part of its containers' names; `log` says for the
-    rest of such a name where to keep what the container prints. Containers of other gates on the same engine, which
+    rest of such a name where to keep what the container prints. Those that cannot hear a SIGTERM are ended soon, unless
+    `patient`. Containers of other gates on the same engine, which
     have names of their own, are left apart. Raises GateError if the engine's event stream does not begin, or broke
     before the end: what was not seen cannot be vouched for.
     """
-    seen = Witness(repository, candidate, run, log)
+    seen = Witness(repository, candidate, run, log, patient)
     client = engine.connect()
     # The engine replays only its last 256 events: the stream must be open before the first test.
     wanted = {"type": ["container", "volume"], "event": ["create", "start", "kill"]}
@@ -92,7 +96,7 @@ def _read(client: docker.DockerClient, stream: Any, seen: Witness, marks: dict[s
                 created[actor["ID"]] = _inspect(client, actor)
             elif event["Action"] == "kill":
                 own = actor["Attributes"].get("name", "").startswith(f"{PREFIX}{seen.run}-")
-                if own and actor["Attributes"].get("signal") in ("15", "SIGTERM"):
+                if own and not seen.patient and actor["Attributes"].get("signal") in ("15", "SIGTERM"):
                     attendant.end_if_deaf(client, actor["ID"])
             else:
                 _started(client, seen, created.pop(actor["ID"]) if actor["ID"] in created else _inspect(client, actor))
@@ -119,7 +123,7 @@ def _started(client: docker.DockerClient, seen: Witness, container: dict[str, An
         attendant.keep_log(client, container["container"], seen.log(name.removeprefix(f"{PREFIX}{seen.run}-")))
     if image_id == seen.candidate:
         seen.containers[image_id] += 1
-    elif seen.repository in _repositories(client, image, image_id):
+    elif _repository(seen.repository) in _repositories(client, image, image_id):
         seen.containers[image_id or "unknown"] += 1
         seen.strangers.append(f"{name} from {image} ({image_id or 'gone before its image id could be asked'})")
 
@@ -134,7 +138,10 @@ def _repositories(client: docker.DockerClient, image: str, image_id: str) -> set
 
 
 def _repository(name: str) -> str:
-    """Return an image name without digest and tag; a colon before the last slash is a registry's port."""
-    name = name.partition("@")[0]
+    """Return an image name without digest, tag and Docker Hub's host, which docker leaves out itself.
+
+    A colon before the last slash is a registry's port.
+    """
+    name = name.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
     head, slash, last = name.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}"

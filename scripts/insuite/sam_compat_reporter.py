@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 REPORT = Path(os.environ["SAM_COMPAT_REPORT"])
-WORKTREE = os.environ["SAM_COMPAT_WORKTREE"]
+WORKTREE = os.environ["SAM_COMPAT_WORKTREE"] + os.sep
 IN_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 RANK = {"passed": 0, "skipped": 1, "failed": 2}
 

@@ -22,7 +22,7 @@ from config import ROOT, load
 pytest_plugins = ["pytester"]
 collect_ignore = ["consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
-REPOSITORY = "compat.example/durable/emulator"
+REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 TEMPLATE = ("Makefile", ".env.example", "scripts")
 SETTINGS = {name.upper() for name in load(environ={}).__dataclass_fields__}
 
@@ -56,12 +56,12 @@ class Gate:
         # must not write into that job's summary and outputs.
         own = {name for name in os.environ if name in SETTINGS or name.startswith(("GITHUB_", "MAKE", "MFLAGS"))}
         inherited = {name: value for name, value in os.environ.items() if name not in own}
-        return inherited | {"VENV": sys.prefix} | self.settings | settings
+        return inherited | self.settings | settings
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a make target with settings from the environment, its output in .stdout, stderr included."""
         return subprocess.run(
-            ["make", target], cwd=self.root, env=self.environ(**settings), text=True,
+            ["make", target, f"VENV={sys.prefix}"], cwd=self.root, env=self.environ(**settings), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
 
@@ -151,6 +151,7 @@ def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository that uses the emulator's image as sam-cli does."""
     folder = tmp_path_factory.mktemp("consumer")
     shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests/repository.py").write_text(f"REPOSITORY = {REPOSITORY!r}\n")
     commit_all(folder)
     return folder
 
@@ -168,6 +169,7 @@ def gate(
         "SAMCLI_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
         "SAMCLI_TESTS": "tests/test_steps.py tests/test_callbacks.py",
         "COMPAT_MIN_PASSED": "3",
+        "COMPAT_JOBS": "2",
         "COMPAT_BASELINE": "",
     }
     yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)

@@ -72,6 +72,12 @@ def test_paths_are_what_pytest_calls_them(root: Path) -> None:
         ("EMULATOR_TAG", "v1"),
         ("EMULATOR_TAG", "v1.2.1-arm64"),
         ("EMULATOR_TAG", "1.2.1"),
+        ("EMULATOR_TAG", "1"),
+        ("EMULATOR_TAG", "latest-x86_64"),
+        ("EMULATOR_REPOSITORY", "a//b"),
+        ("EMULATOR_REPOSITORY", "a..b"),
+        ("COMPAT_SAVE_IMAGE", "yes"),
+        ("PUBLISH_PLATFORMS", "linux/386"),
         ("EMULATOR_VERSION", "1 2"),
         ("GATED_PATHS", ""),
         ("GATED_PATHS", "/src/**"),
@@ -88,6 +94,12 @@ def test_a_malformed_value_names_setting_value_and_layer(root: Path, name: str, 
         (root / ".env").write_text(f"{name}='{value}'\n")
     with pytest.raises(GateError, match=re.escape(f"{name}={value!r} (from {layer})")):
         config.load(root, environ=environ)
+
+
+def test_line_that_is_no_setting(root: Path) -> None:
+    (root / ".env").write_text("COMPAT_RERUNS=2\nCOMPAT_MIN_PASSED: 99\n")
+    with pytest.raises(GateError, match=r"\.env, line 2 is no NAME=value: COMPAT_MIN_PASSED: 99"):
+        config.load(root, environ={})
 
 
 def test_unknown_setting_in_env_file(root: Path) -> None:

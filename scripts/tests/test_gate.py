@@ -57,7 +57,7 @@ def test_green(gate: Gate, docker_client: docker.DockerClient) -> None:
 
 def test_progress_is_a_line_for_each_test(gate: Gate) -> None:
     done = gate.make("compat")
-    lines = re.findall(r"^develop \[(\d)/5\] \w+-\d: \S+ passed \d+\.\d s$", done.stdout, re.MULTILINE)
+    lines = re.findall(r"^develop-[0-9a-f]{7} \[(\d)/5\] \w+-\d: \S+ passed \d+\.\d s$", done.stdout, re.MULTILINE)
     assert lines == ["1", "2", "3", "4", "5"]
 
 
@@ -117,6 +117,58 @@ def test_flaky_test_is_green_and_named(gate: Gate) -> None:
     assert not judged(gate, "tests/test_flaky.py", COMPAT_RERUNS="0")["green"]
 
 
+def test_red_when_a_failed_test_skips_itself_on_the_retry(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_gives_up.py tests/test_steps.py")
+    assert "develop: 1 of 4 tests failed" in verdict["reasons"]
+    assert not verdict["green"]
+
+
+def test_retry_does_not_attach_to_the_container_of_the_first_try(gate: Gate) -> None:
+    verdict = judged(gate, "tests/test_leaves_running.py")
+    assert verdict["green"], verdict["reasons"]
+    assert [case["flaky"] for case in verdict["runs"][0]["tests"]] == [True]
+    assert list(verdict["runs"][0]["containers"].values()) == [2]
+
+
+def test_results_of_one_ref_are_not_those_of_another_that_looks_alike(gate: Gate, consumer: Path) -> None:
+    git("branch", "a/b", cwd=consumer)
+    git("checkout", "--quiet", "-b", "a-b", cwd=consumer)
+    try:
+        (consumer / "tests/test_steps.py").write_text((consumer / "tests/test_vanishes.py").read_text())
+        commit_all(consumer)
+        verdict = judged(gate, "tests/test_steps.py", SAMCLI_REFS="a/b a-b")
+    finally:
+        git("checkout", "--quiet", "develop", cwd=consumer)
+        git("branch", "-D", "a/b", "a-b", cwd=consumer)
+    assert [run["passed"] for run in verdict["runs"]] == [3, 0]
+    assert not verdict["green"]
+
+
+def test_what_was_edited_in_the_cache_is_not_what_is_tested(gate: Gate) -> None:
+    gate.make("samcli")
+    installed = list((gate.root / ".cache/samcli").glob("*/src/tests/test_steps.py"))
+    assert installed
+    for file in installed:
+        file.write_text("broken")
+    commit = judged(gate)["runs"][0]["commit"]
+    (tested,) = [file for file in installed if commit.startswith(file.parts[-4].partition("-")[0])]
+    assert "def test_health" in tested.read_text()
+
+
+def test_somebody_elses_folder_is_no_venv(template: Gate) -> None:
+    thesis = template.root / "mine/thesis.txt"
+    thesis.parent.mkdir()
+    thesis.touch()
+    for arguments in (["VENV=mine"], []):
+        done = subprocess.run(
+            ["make", "-n" if not arguments else "--", "image", *arguments],
+            cwd=template.root, env=template.environ(VENV="mine"), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ("mine is there and is no venv" in done.stderr) == bool(arguments)
+        assert ("mine" in done.stdout) == bool(arguments and "mine" in done.stdout)
+    assert thesis.exists()
+
+
 def test_red_by_skipped_tests(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_steps.py tests/test_skipped.py")
     assert verdict["reasons"] == ["develop: tests/test_skipped.py: no test of it passed (2 skipped)"]
@@ -172,9 +224,9 @@ def test_red_when_the_tag_was_moved(gate: Gate, other_image: str) -> None:
 def test_containers_of_another_gate_are_left_apart(
     gate: Gate, docker_client: docker.DockerClient, other_image: str
 ) -> None:
-    running = gate.popen("make", "compat")
+    running = gate.popen("make", "compat", f"VENV={sys.prefix}")
     assert running.stdout
-    first = next(line for line in running.stdout if line.startswith("develop [1/"))
+    first = next(line for line in running.stdout if "[1/" in line)
     others = docker_client.containers.run(other_image, ["9014"], name="sam-compat-others-1", detach=True)
     try:
         rest, _ = running.communicate()
@@ -216,17 +268,18 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.parametrize("whom", ["make", "script"])
-def test_ctrl_c(gate: Gate, hanging: Path, whom: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals) -> None:
     if whom == "make":
-        process = gate.popen("make", "compat")
+        process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     else:
         gate.make("image")
         gate.make("samcli")
         process = gate.popen(sys.executable, "scripts/compat.py")
     wait_for(hanging / "hanging", process)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=15)
-    assert process.returncode in ((-signal.SIGINT, 2) if whom == "make" else (130,)), output
+    assert process.returncode in ((-number, 2) if whom == "make" else (130,)), output
     assert "Traceback" not in output
     assert not (gate.findings / "verdict.json").exists()
     assert alive(hanging) == []
@@ -235,7 +288,7 @@ def test_ctrl_c(gate: Gate, hanging: Path, whom: str) -> None:
 def test_killed_gate_leaves_no_verdict_and_the_next_run_works(
     gate: Gate, hanging: Path, docker_client: docker.DockerClient
 ) -> None:
-    process = gate.popen("make", "compat")
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -245,7 +298,7 @@ def test_killed_gate_leaves_no_verdict_and_the_next_run_works(
 
 
 def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
-    process = gate.popen("make", "compat")
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     second = gate.make("compat")
     os.killpg(process.pid, signal.SIGINT)
@@ -305,7 +358,15 @@ def test_labels_and_tag_of_a_git_source(
         ("samcli.py", {"SAMCLI_REFS": "v0.0.0"}, "has no branch, tag or commit v0.0.0"),
         ("samcli.py", {"SAMCLI_REFS": "latest"}, "has no release tag"),
         ("samcli.py", {"SAMCLI_PYTHON": "3.2"}, "Python 3.2 is not to be had"),
-        ("compat.py", {"EMULATOR_REPOSITORY": "other/repository"}, "not under EMULATOR_REPOSITORY: run `make image`"),
+        (
+            "compat.py",
+            {"EMULATOR_REPOSITORY": "other/repository"},
+            "made with another EMULATOR_REPOSITORY: run `make image`",
+        ),
+        ("compat.py", {"EMULATOR_SOURCE": "elsewhere"}, "made with another EMULATOR_SOURCE: run `make image`"),
+        ("compat.py", {"SAMCLI_PYTHON": "3.2"}, "installed for other settings: run `make samcli`"),
+        ("image.py", {"EMULATOR_SOURCE": "~nobody-of-that-name/x"}, "is no folder and no git URL"),
+        ("image.py", {"EMULATOR_IMAGE": "foo:bar:baz"}, "error: .*foo:bar:baz"),
         ("compat.py", {"SAMCLI_REFS": "v0.0.0"}, "installed for other settings: run `make samcli`"),
     ],
 )
@@ -347,7 +408,7 @@ def test_tag_moved_before_the_suite(gate: Gate, docker_client: docker.DockerClie
     docker_client.images.get(other_image).tag(REPOSITORY, "pr-moved")
     assert gate.make("image", EMULATOR_TAG="pr-moved").returncode == 0
     docker_client.images.get(other_image).tag(REPOSITORY, "pr-moved")
-    done = gate.script("compat.py")
+    done = gate.script("compat.py", EMULATOR_TAG="pr-moved")
     assert done.returncode == 2
     assert "pr-moved does not name the candidate any more: run `make image`" in done.stdout
     docker_client.images.remove(f"{REPOSITORY}:pr-moved")

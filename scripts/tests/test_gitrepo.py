@@ -90,6 +90,19 @@ def test_checkout_is_clean_again(repository: Path, tmp_path: Path) -> None:
     assert (path / "file").read_text() == "three"
 
 
+def test_checkout_is_what_was_committed(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what a user's line endings and hooks make of it."""
+    (repository / "lines").write_bytes(b"one\ntwo\n")
+    commit_all(repository)
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/post-checkout").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "hooks/post-checkout").chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[core]\nautocrlf = true\nhooksPath = {tmp_path}/hooks\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    gitrepo.checkout(str(repository), resolve(repository, "develop"), tmp_path / "worktree")
+    assert (tmp_path / "worktree/lines").read_bytes() == b"one\ntwo\n"
+
+
 def test_checkout_survives_a_killed_run(repository: Path, tmp_path: Path, cache: Path) -> None:
     commit = resolve(repository, "develop")
     path = tmp_path / "worktree"

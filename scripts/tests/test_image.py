@@ -79,6 +79,17 @@ def test_revision(repository: Path, tmp_path: Path) -> None:
     assert image.revision_of(tmp_path) == ""
 
 
+def test_revision_of_new_files_whatever_the_users_settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("config", "status.showUntrackedFiles", "no", cwd=repository)
+    (repository / "new").touch()
+    assert image.revision_of(repository).endswith("-dirty")
+
+
+def test_folder_that_a_repository_around_it_ignores_has_no_revision(repository: Path) -> None:
+    (repository / "dist").mkdir()
+    assert image.revision_of(repository / "dist") == ""
+
+
 def test_version_is_the_wheels(tmp_path: Path) -> None:
     assert image.wheel_version(tmp_path) == ""
     (tmp_path / "dist").mkdir()

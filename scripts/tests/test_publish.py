@@ -104,7 +104,7 @@ class Release:
         self.client.images.get(image_id).tag(*reference.split(":"))
         labels = self.client.images.get(image_id).labels
         version, revision = (labels.get(f"{candidate.LABEL}.{name}", "") for name in ("version", "revision"))
-        tested = candidate.Candidate(image_id, reference, platform, version, revision, {})
+        tested = candidate.Candidate(image_id, reference, platform, version, revision, {}, {})
         run = Run("develop", "c" * 40, "1.164.0", 1.0, [Case("a.py", "test_1", "passed", 1.0)], {image_id: 1})
         self.write(platform, Verdict(tested, [run], [] if green else ["develop: 1 of 1 tests failed"]).as_json())
         self.ids[platform] = image_id

@@ -11,7 +11,7 @@ import verdict
 from candidate import Candidate
 from verdict import Case, Run
 
-CANDIDATE = Candidate("sha256:good", "repo/emulator:pr-1", "linux/amd64", "1.2.1", "abc", {})
+CANDIDATE = Candidate("sha256:good", "repo/emulator:pr-1", "linux/amd64", "1.2.1", "abc", {}, {})
 FILES = ("tests/test_a.py", "tests/test_b.py")
 CONFIG = dataclasses.replace(
     config.load(environ={}), samcli_refs=("develop", "latest"), samcli_tests=FILES, compat_min_passed=3

@@ -8,8 +8,7 @@ import docker
 import pytest
 from docker.errors import NotFound
 
-# sam-cli has the repository in its code; every test run of the template has one of its own.
-REPOSITORY = "compat.example/durable/emulator"
+from .repository import REPOSITORY
 
 
 def image() -> str:

@@ -4,7 +4,8 @@ import os
 
 import docker
 
-from .conftest import REPOSITORY, image
+from .conftest import image
+from .repository import REPOSITORY
 
 
 def test_moves_tag(health):

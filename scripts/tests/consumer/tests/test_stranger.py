@@ -2,7 +2,7 @@
 
 import docker
 
-from .conftest import REPOSITORY
+from .repository import REPOSITORY
 
 
 def test_of_another_image(health):
