@@ -85,7 +85,7 @@ def run_all(suite: Suite, shards: list[Shard], jobs: int, check: Callable[[], No
         try:
             with git:
                 worktree = suite.checkout.worktree(slot)
-            return Outcome() if suite.stop.is_set() else run(suite, shard, worktree)
+            return run(suite, shard, worktree)
         finally:
             slots.put(slot)
 
@@ -99,6 +99,7 @@ def run_all(suite: Suite, shards: list[Shard], jobs: int, check: Callable[[], No
                 yield future.result()
         finally:
             suite.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:

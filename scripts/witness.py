@@ -45,10 +45,10 @@ def watch(
     """Watch the engine from before the body begins until all that it caused has been seen.
 
     `candidate` is the image id that may run, `run` this run's part of its containers' names; `log` says for the
-    rest of such a name where to keep what the container prints. Those that cannot hear a SIGTERM are ended soon, unless
-    `patient`. Containers of other gates on the same engine, which
-    have names of their own, are left apart. Raises GateError if the engine's event stream does not begin, or broke
-    before the end: what was not seen cannot be vouched for.
+    rest of such a name where to keep what the container prints. Those that cannot hear a SIGTERM are ended soon,
+    unless `patient`. Containers of other gates on the same engine, which have names of their own, are left apart.
+    Raises GateError if the engine's event stream does not begin, or broke before the end: what was not seen cannot be
+    vouched for.
     """
     seen = Witness(repository, candidate, run, log, patient)
     client = engine.connect()
