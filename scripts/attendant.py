@@ -1,20 +1,23 @@
 """What the gate does for a run's own containers while the suite runs: keep their logs, and not wait for the deaf."""
 
 import contextlib
+import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import docker
 
 import engine
 
 GRACE = 2.0  # seconds between a SIGTERM that nobody hears and the SIGKILL that docker would send after ten
-SIGTERM_CAUGHT = 1 << 14
+SIGTERM = 1 << (signal.SIGTERM - 1)  # its bit in the masks of /proc
 
 
-def keep_log(client: docker.DockerClient, container: str, log: Path) -> threading.Thread:
-    """Append all that a container prints to `log`, from now until it is gone; return the thread that does so."""
+def keep_log(client: docker.DockerClient, container: str, log: Path) -> None:
+    """Append all that a container prints to `log`, from now until it is gone."""
 
     def follow() -> None:
         # the container is gone, or the engine: what came until then is in the file
@@ -24,38 +27,47 @@ def keep_log(client: docker.DockerClient, container: str, log: Path) -> threadin
                 kept.flush()
 
     log.parent.mkdir(parents=True, exist_ok=True)
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def end_if_deaf(client: docker.DockerClient, container: str) -> None:
-    """Kill a container soon if it cannot hear the SIGTERM it was just sent; do nothing if it can, or if unknown.
-
-    The kernel drops a signal for a PID namespace's first process unless that process catches it, so one that does
-    not will be killed after docker's ten seconds without having noticed anything. /proc says whether it catches
-    SIGTERM; where the engine's processes are not this machine's (Docker Desktop) nothing is known.
-    """
+    """Kill a container soon if it cannot hear the SIGTERM it was just sent; do nothing if it can, or if unknown."""
 
     def kill() -> None:
         time.sleep(GRACE)
         with contextlib.suppress(*engine.ERRORS):  # gone already
-            client.api.kill(container)
+            if client.api.inspect_container(container)["State"]["Pid"] == before["State"]["Pid"]:
+                client.api.kill(container)
 
     with contextlib.suppress(*engine.ERRORS):
-        if is_deaf(client.api.inspect_container(container)):
+        before = client.api.inspect_container(container)
+        if is_deaf(before):
             threading.Thread(target=kill, daemon=True).start()
 
 
-def is_deaf(container: dict[str, object]) -> bool:
-    """Return whether the first process of an inspected container is known not to catch SIGTERM."""
-    state = container["State"]
-    pid, container_id = (state["Pid"] if isinstance(state, dict) else 0), str(container["Id"])
+def is_deaf(container: Mapping[str, Any]) -> bool:
+    """Return whether an inspected container is known not to hear SIGTERM.
+
+    The kernel drops a signal for the first process of a PID namespace if no thread of it catches it, or blocks it to
+    wait for it (signal(7), pid_namespaces(7)): docker will then kill it after ten seconds without its having noticed
+    anything. A child may have been told by its init, so one that has any is left alone. /proc says all that; where
+    the engine's processes are not this machine's (Docker Desktop) nothing is known.
+    """
     try:
-        if container_id not in Path(f"/proc/{pid}/cgroup").read_text():
-            return False  # a process of this machine that happens to have the number
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    except (OSError, ValueError):
+        process = Path(f"/proc/{container['State']['Pid']}")
+        if container["HostConfig"].get("Init") or container["Id"] not in (process / "cgroup").read_text():
+            return False  # or a process of this machine that happens to have the number
+        if _status(process)["NSpid"].split()[1:] != ["1"]:
+            return False
+        threads = list((process / "task").iterdir())
+        if any((thread / "children").read_text().split() for thread in threads):
+            return False
+        heard = [int(_status(thread)[mask], 16) for thread in threads for mask in ("SigCgt", "SigBlk")]
+        return bool(heard) and not any(mask & SIGTERM for mask in heard)
+    except (OSError, ValueError, KeyError):
         return False
-    namespaces = status["NSpid"].split()
-    return namespaces[-1] == "1" and len(namespaces) > 1 and not int(status["SigCgt"], 16) & SIGTERM_CAUGHT
+
+
+def _status(process: Path) -> dict[str, str]:
+    lines = (process / "status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

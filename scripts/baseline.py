@@ -10,6 +10,8 @@ from config import Config
 from samcli import Checkout
 from verdict import Case
 
+ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
+
 
 def attribute(
     client: docker.DockerClient, config: Config, candidate: Candidate, checkout: Checkout, cases: list[Case]
@@ -37,14 +39,19 @@ def attribute(
             tests=list(failed),
             label=f"{checkout.slug}-baseline",
         )
-    except GateError as error:
+    except trial.AbandonedError:
+        raise
+    except (GateError, OSError, *engine.ERRORS) as error:  # a verdict that is red already must not be lost
         return f"no baseline: {error}"
-    if found.strangers or not found.containers.get(image_id):
-        return f"no baseline: {found.strangers[0] if found.strangers else f'no container of {reference} was started'}"
+    if not found.containers.get(image_id):
+        found.problems.append(f"no container of {reference} was started")
+    if found.problems or found.strangers:
+        return f"no baseline: {'; '.join(found.problems + found.strangers)}"
     for case in found.cases:
-        attribution = {"passed": "regression", "failed": "pre-existing"}.get(case.outcome, "unknown")
-        failed[f"{case.file}::{case.name}"].attribution = attribution
-    return "; ".join(found.problems)
+        if not case.flaky and case.outcome in ATTRIBUTION:
+            failed[f"{case.file}::{case.name}"].attribution = ATTRIBUTION[case.outcome]
+    unsteady = [case.name for case in found.cases if case.flaky or case.outcome not in ATTRIBUTION]
+    return f"against the baseline skipped, or passed on a retry only: {', '.join(unsteady)}" if unsteady else ""
 
 
 def image(client: docker.DockerClient, config: Config, candidate: Candidate) -> tuple[str, str]:

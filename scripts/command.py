@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -53,6 +54,10 @@ def entry(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
+    except Exception:  # a mistake of the gate's own must not look like a red verdict
+        traceback.print_exc()
+        print("error: this is a mistake of the gate itself: please report it with the lines above", file=sys.stderr)
+        code = 2
     sys.exit(code)
 
 

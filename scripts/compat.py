@@ -33,7 +33,7 @@ def main() -> int:
         runs = [run(client, config, candidate, checkout) for checkout in samcli.installed(config)]
         shards.learn(runs)
         judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
-        if config.compat_save_image:
+        if config.compat_save_image and judged.green:
             save_image(candidate)
         report.save(judged)
         judged.save()

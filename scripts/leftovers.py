@@ -30,20 +30,31 @@ def none(client: docker.DockerClient) -> Iterator[str]:
     try:
         yield run
     finally:
-        clean(client, run)
-        journal.unlink(missing_ok=True)
+        if clean(client, run):
+            journal.unlink(missing_ok=True)
 
 
-def clean(client: docker.DockerClient, run: str) -> None:
-    """Kill the processes of a run, remove the containers with its name and those that mount this clone's worktrees."""
+def clean(client: docker.DockerClient, run: str) -> bool:
+    """Kill the processes of a run, remove the containers with its name and those that mount this clone's worktrees.
+
+    Return whether all of it could be done.
+    """
     kill(f"{run}-")
-    with contextlib.suppress(*engine.ERRORS):  # no engine, no containers; what broke it is told elsewhere
-        for _ in range(2):  # a request that was under way may still have made one
-            for container in client.api.containers(all=True):
-                named = any(name.startswith(f"/{PREFIX}{run}-") for name in container["Names"])
-                mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts", []))
-                if named or any(source.is_relative_to(state.CACHE / "samcli") for source in mounts):
+    whole = True
+    for _ in range(2):  # a request that was under way may still have made one
+        try:
+            containers = client.api.containers(all=True)
+        except engine.ERRORS:
+            return False  # no engine: what broke it is told elsewhere
+        for container in containers:
+            named = any(name.startswith(f"/{PREFIX}{run}-") for name in container.get("Names") or [])
+            mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
+            if named or any(source.is_relative_to(state.CACHE / "samcli") for source in mounts):
+                try:
                     engine.remove_container(client, container["Id"])
+                except engine.ERRORS:
+                    whole = False
+    return whole
 
 
 def kill(mark: str) -> None:

@@ -30,6 +30,7 @@ NEVER = re.compile(r"DOCKER_(CONTEXT|AUTH.*|.*PASSWORD|.*TOKEN)|UV_PUBLISH_.*")
 # Above what sam-cli picks for its own containers (5000-9000), below what systems hand out for outgoing connections.
 PORTS = range(20000, 30000)
 given: set[int] = set()
+ports = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,11 @@ def records(report: Path) -> Iterator[dict[str, Any]]:
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on now, and no other shard was given. Raises GateError if there is none."""
-    for port in random.sample(PORTS, len(PORTS)):
-        if port in given:
-            continue
-        with socket.socket() as probe:
-            try:
+    with ports:
+        for port in random.sample(PORTS, len(PORTS)):
+            with socket.socket() as probe, contextlib.suppress(OSError):
                 probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-            given.add(port)
-            return port
+                if port not in given:
+                    given.add(port)
+                    return port
     raise GateError(f"no free port from {PORTS.start} to {PORTS.stop - 1} for an emulator: end what listens there")

@@ -67,17 +67,18 @@ def tested_image(client: docker.DockerClient, platform: str) -> Tested:
         started = [run["containers"].get(image_id, 0) for run in runs]
     except GateError as error:
         raise RefusedError(f"no verdict: {error}") from None
-    except (KeyError, TypeError, AttributeError):
+        now: str | None = engine.image_id(client, reference)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError):
         raise RefusedError(f"{folder / 'verdict.json'} is no verdict: run `make compat` there") from None
     if green is not True or verdict.get("reasons") != []:
-        raise RefusedError("the verdict is red", *verdict.get("reasons", []))
+        raise RefusedError("the verdict is red", *(verdict.get("reasons") or []))
     if of != platform:
         raise RefusedError(f"the verdict is of {of}")
     if not started or not all(started):
         raise RefusedError(f"the verdict names {image_id}, which its own runs never started")
-    if (now := engine.image_id(client, reference)) not in (None, image_id):
+    if now not in (None, image_id):
         raise RefusedError(f"{reference} names {now} by now, the verdict is of {image_id}: run the gate again")
-    if not engine.image_id(client, image_id):
+    if engine.image_id(client, image_id) != image_id:
         load_image(client, platform, image_id)
     return fit(client, platform, image_id, candidate)
 
@@ -91,7 +92,7 @@ def load_image(client: docker.DockerClient, platform: str, image_id: str) -> Non
         call(["docker", "load", "--quiet", "--input", tar], failure=f"{tar} cannot be loaded")
     except GateError as error:
         raise RefusedError(*error.detail, str(error)) from None
-    if not engine.image_id(client, image_id):
+    if engine.image_id(client, image_id) != image_id:
         raise RefusedError(f"{tar} holds another image than {image_id}, which the verdict is of")
 
 
@@ -121,24 +122,26 @@ def publish(client: docker.DockerClient, config: Config, tested: list[Tested]) -
     repository, version = config.publish_repository or config.emulator_repository, f"v{tested[0].version}"
     tags = {f"{repository}:{version}-{PLATFORMS[image.platform]}": image for image in tested}
     whole, latest = f"{repository}:{version}", f"{repository}:latest"
-    done: list[str] = []
+    state = dict.fromkeys((*tags, whole, latest), "not pushed")
     try:
-        there = {reference: registry.inspect(reference) for reference in (*tags, whole, latest)}
+        there = {reference: registry.inspect(reference) for reference in state}
         refuse_other_content(tags, there, whole)
+        state |= {reference: "there before" for reference in (*tags, whole) if there[reference]}
         if config.publish_dry_run:
             for reference, image in tags.items():
-                print(
-                    f"would push {image.image_id} as {reference}" if not there[reference] else f"is there: {reference}"
-                )
-            print(f"would then make {whole} the list of these, and {latest} the same")
+                print(f"{'is there' if there[reference] else f'would push {image.image_id} as'} {reference}")
+            print(f"{'is there' if there[whole] else 'would make the list'} {whole}")
+            print(f"{'unchanged' if there[whole] and there[latest] == there[whole] else 'would move'} {latest}")
             return 0
         for reference, image in tags.items():
             if not there[reference]:
+                state[reference] = "perhaps pushed"
                 client.images.get(image.image_id).tag(repository, reference.rpartition(":")[2])
                 registry.push(reference)
-                told(done, reference, image.image_id)
+                told(state, reference, checked(reference, image))
         members = {image.platform: checked(reference, image) for reference, image in tags.items()}
         if not there[whole]:
+            state[whole] = "perhaps pushed"
             registry.copy(whole, [f"{repository}@{digest}" for digest in members.values()])
         listed = registry.inspect(whole)
         if not listed or not listed.is_list_of(members):
@@ -146,20 +149,41 @@ def publish(client: docker.DockerClient, config: Config, tested: list[Tested]) -
         if there[whole]:
             print(f"already published: {whole} ({listed.digest})", flush=True)
         else:
-            told(done, whole, listed.digest)
+            told(state, whole, listed.digest)
         if there[latest] == listed:
             print(f"unchanged {latest} ({listed.digest})", flush=True)
             return 0
+        state[latest] = "perhaps moved"
         registry.copy(latest, [f"{repository}@{listed.digest}"])
         if (now := registry.inspect(latest)) != listed:
             raise GateError(f"{latest} holds {now and now.digest}, not {listed.digest}: move it by hand")
-        told(done, latest, listed.digest)
-    except (GateError, *engine.ERRORS) as error:
-        left = [reference for reference in (*tags, whole, latest) if reference not in done]
-        print(*(f"  | {line}" for line in getattr(error, "detail", ())), sep="\n", file=sys.stderr)
-        print(f"error: {error}; pushed: {', '.join(done) or 'nothing'}; not pushed: {', '.join(left)}", file=sys.stderr)
+        told(state, latest, listed.digest)
+    except RefusedError:
+        raise
+    except BaseException as error:  # whatever ends it: what is out there must be known
+        if state[latest] == "perhaps moved" and there[latest] == asked(latest):
+            state[latest] = "not moved"
+        print(*(f"  | {line}" for line in getattr(error, "detail", ())), sep="\n", end="", file=sys.stderr)
+        print(f"error: {error or type(error).__name__}; {summary(state)}", file=sys.stderr)
+        if not isinstance(error, Exception):
+            raise
         return 1
     return 0
+
+
+def asked(reference: str) -> registry.Manifest | str | None:
+    """Return what a tag holds, or in words that it is not known."""
+    try:
+        return registry.inspect(reference)
+    except GateError:
+        return "not known"
+
+
+def summary(state: dict[str, str]) -> str:
+    """Return which tags are pushed, were there before, are not pushed, or may be either."""
+    words = ("pushed", "there before", "perhaps pushed", "not pushed", "perhaps moved", "not moved")
+    found = {word: [reference for reference, is_ in state.items() if is_ == word] for word in words}
+    return "; ".join(f"{word}: {', '.join(references)}" for word, references in found.items() if references)
 
 
 def refuse_other_content(tags: dict[str, Tested], there: dict[str, registry.Manifest | None], whole: str) -> None:
@@ -169,7 +193,7 @@ def refuse_other_content(tags: dict[str, Tested], there: dict[str, registry.Mani
         for reference, image in tags.items()
         if (found := there[reference]) and not found.is_image(image.image_id)
     ]
-    members = {image.platform: found.digest for reference, image in tags.items() if (found := there[reference])}
+    members = {image.platform: found.digest if (found := there[tag]) else "" for tag, image in tags.items()}
     if (listed := there[whole]) and not listed.is_list_of(members):
         reasons.append(
             f"{whole} exists with other content ({listed.digest}): give the next version a number of its own"
@@ -186,8 +210,8 @@ def checked(reference: str, image: Tested) -> str:
     return found.digest
 
 
-def told(done: list[str], reference: str, digest: str) -> None:
-    done.append(reference)
+def told(state: dict[str, str], reference: str, digest: str) -> None:
+    state[reference] = "pushed"
     print(f"pushed {reference} ({digest})", flush=True)
 
 

@@ -10,7 +10,7 @@ from command import LAST_LINES, GateError
 
 NOT_THERE = ("not found", "manifest unknown", "name unknown")
 # A layer's or manifest's transfer is retried by docker itself; one that hangs must not hang the release.
-PATIENCE = 1800
+PATIENCE = 600
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,13 @@ def inspect(reference: str) -> Manifest | None:
         raise GateError(f"the registry does not tell what {reference} is", detail=said.splitlines()[-LAST_LINES:])
     try:
         raw = json.loads(done.stdout)
-        members = {_platform(entry): entry["digest"] for entry in raw.get("manifests", [])}
+        entries = raw.get("manifests", [])
+        members = {_platform(entry): entry["digest"] for entry in entries}
+        if len(members) != len(entries):
+            raise ValueError("two members of one platform")
         digest = f"sha256:{hashlib.sha256(done.stdout).hexdigest()}"
         return Manifest(digest, raw.get("config", {}).get("digest", ""), members)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise GateError(f"{reference} is no manifest that this gate can read") from None
 
 

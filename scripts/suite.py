@@ -94,6 +94,9 @@ def run_all(suite: Suite, shards: list[Shard], jobs: int, check: Callable[[], No
             futures = [pool.submit(one, shard) for shard in shards]
             while not all(future.done() for future in futures):
                 check()
+                for future in futures:
+                    if future.done():
+                        future.result()  # an error of the gate ends all shards now
                 time.sleep(0.2)
             for future in futures:
                 yield future.result()
@@ -117,7 +120,9 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
         name = f"{shard.name}-retry{attempt}" if attempt else shard.name
         xml = suite.findings / "junit" / f"{suite.label}-{name}.xml"
         xml.unlink(missing_ok=True)
-        pytest = _pytest(suite, name, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={reruns}", "-rfE"))
+        pytest = _pytest(
+            suite, name, worktree, (*test_ids, f"--junitxml={xml}", f"--reruns={0 if attempt else reruns}", "-rfE")
+        )
         code = _run(suite, shard, pytest, deadline)
         told = list(process.records(pytest.report))
         results, wrong = junit.read(xml, test_ids)

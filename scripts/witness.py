@@ -123,7 +123,7 @@ def _started(client: docker.DockerClient, seen: Witness, container: dict[str, An
         attendant.keep_log(client, container["container"], seen.log(name.removeprefix(f"{PREFIX}{seen.run}-")))
     if image_id == seen.candidate:
         seen.containers[image_id] += 1
-    elif _repository(seen.repository) in _repositories(client, image, image_id):
+    elif own or _repository(seen.repository) in _repositories(client, image, image_id):
         seen.containers[image_id or "unknown"] += 1
         seen.strangers.append(f"{name} from {image} ({image_id or 'gone before its image id could be asked'})")
 
@@ -133,7 +133,7 @@ def _repositories(client: docker.DockerClient, image: str, image_id: str) -> set
     names = [image]
     with contextlib.suppress(NotFound):
         about = client.images.get(image_id or image).attrs
-        names += (about["RepoTags"] or []) + (about["RepoDigests"] or [])
+        names += (about.get("RepoTags") or []) + (about.get("RepoDigests") or [])
     return {_repository(name) for name in names}
 
 

@@ -1,5 +1,6 @@
 """Whose fault, in how many shards, and what a reader gets: the make targets with a small emulator and consumer."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -112,10 +113,33 @@ def test_a_container_that_cannot_hear_is_not_waited_for(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first_process", "deaf"),
+    [
+        ("echo ready; exec /bin/busybox httpd -f -p 9", True),
+        ("trap 'exit 7' TERM; echo ready; while :; do :; done", False),
+        ("/bin/busybox sleep 3600 & echo ready; wait", False),  # an init may tell its child
+    ],
+)
+def test_deaf_is_who_neither_hears_nor_can_be_told(
+    gate: Gate, docker_client: docker.DockerClient, first_process: str, deaf: bool
+) -> None:
+    gate.make("image")
+    reference = json.loads((gate.findings / "candidate.json").read_text())["reference"]
+    shell = ["/bin/busybox", "sh", "-c"]
+    container = docker_client.containers.run(reference, [first_process], entrypoint=shell, detach=True)
+    try:
+        next(iter(container.logs(stream=True)))  # it says so once it is what it is to be
+        answers = (attendant.is_deaf(docker_client.api.inspect_container(str(container.id))) for _ in range(200))
+        assert deaf in answers if deaf else True not in answers
+    finally:
+        container.remove(force=True)
+
+
+@pytest.mark.parametrize(
     ("container", "why"),
     [
-        ({"Id": "x", "State": {"Pid": 0}}, "it does not run"),
-        ({"Id": "f" * 64, "State": {"Pid": 1}}, "a process of this machine, not of that container"),
+        ({"Id": "x", "State": {"Pid": 0}, "HostConfig": {}}, "it does not run"),
+        ({"Id": "f" * 64, "State": {"Pid": 1}, "HostConfig": {}}, "a process of this machine, not of that container"),
     ],
     ids=["stopped", "elsewhere"],
 )

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.engine
 
 REPOSITORY = "compat.example/release/emulator"
 REVISION = "1234567890abcdef1234567890abcdef12345678"
+BLANKS = (
+    '{"green": true, "reasons": null, "candidate": {"image_id": "", "reference": "", "platform": ""}, "runs": [{}]}'
+)
 BOTH = ("linux/amd64", "linux/arm64")
 ARCHITECTURE = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 
@@ -223,7 +226,9 @@ def test_every_reason_is_told(release: Release, loopback: Registry) -> None:
     refused(release, loopback, "linux/arm64: no verdict", "label org.opencontainers.image.revision", "makes no tag")
 
 
-@pytest.mark.parametrize("verdict", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}'])
+@pytest.mark.parametrize(
+    "verdict", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}', BLANKS]
+)
 def test_damaged_verdict(release: Release, loopback: Registry, verdict: str) -> None:
     release.file("linux/arm64").write_text(verdict)
     refused(release, loopback, "linux/arm64: ")
@@ -351,8 +356,10 @@ def test_registry_that_goes_down(
     done = release.publish(PATH=path)
     assert done.returncode == 1, done.stdout
     last = done.stdout.splitlines()[-1]
-    told = ", ".join(f"{loopback.repository}:{tag}" for tag in pushed) or "nothing"
-    assert f"; pushed: {told}; not pushed: " in last
+    told = ", ".join(f"{loopback.repository}:{tag}" for tag in pushed)
+    assert (f"; pushed: {told}; perhaps " in last) if pushed else ("; pushed: " not in last)
+    in_flight = next(tag for tag in ("v1.2.2-x86_64", "v1.2.2-arm64", "v1.2.2", "latest") if tag not in pushed)
+    assert f"; perhaps {'moved' if in_flight == 'latest' else 'pushed'}: {loopback.repository}:{in_flight}" in last
     assert last.endswith(f"{loopback.repository}:latest")
 
     loopback.process.wait()
@@ -374,13 +381,23 @@ def test_registry_that_goes_down(
         again.wait()
 
 
+def test_list_of_fewer_platforms_is_other_content(release: Release, loopback: Registry) -> None:
+    assert release.publish(PUBLISH_PLATFORMS="linux/amd64").returncode == 0
+    before = published(loopback)
+    done = release.publish()
+    assert done.returncode == 1
+    assert f"refused: {loopback.repository}:v1.2.1 exists with other content" in done.stdout
+    assert published(loopback) == before
+
+
 def test_registry_that_is_not_there(release: Release, loopback: Registry) -> None:
     loopback.process.kill()
     loopback.process.wait()
     done = release.publish()
     assert done.returncode == 1
     assert "error: the registry does not tell what" in done.stdout.splitlines()[-1]
-    assert "pushed: nothing" in done.stdout.splitlines()[-1]
+    assert "; not pushed: " in done.stdout.splitlines()[-1]
+    assert "; pushed: " not in done.stdout.splitlines()[-1]
 
 
 def test_from_a_green_run_to_latest(

@@ -207,8 +207,8 @@ def test_a_release_is_gated_then_published_and_never_built() -> None:
     assert found["gate"]["with"] == {"refs": "develop latest", "save": True}
     assert found["publish"]["needs"] == "gate"
     assert found["publish"]["environment"] == "release"
-    for name in found:
-        assert "if" not in found[name]
+    assert found["gate"]["if"] == "${{ !github.event.release.prerelease }}"
+    assert "if" not in found["publish"], "so that it is skipped with the gate"
     assert not any("if" in found for found in steps(RELEASE, "publish"))
     assert [found["run"] for found in steps(RELEASE) if "run" in found] == ["make publish"]
     assert "run" in steps(RELEASE, "publish")[-1]
