@@ -53,6 +53,12 @@ def platform(client: docker.DockerClient) -> str:
     return f"{about['Os']}/{about['Arch']}"
 
 
+def platform_of(client: docker.DockerClient, reference: str) -> str:
+    """Return an image's platform. Raises docker's ImageNotFound if there is no such image."""
+    attributes = client.images.get(reference).attrs
+    return f"{attributes['Os']}/{attributes['Architecture']}"
+
+
 def image_id(client: docker.DockerClient, reference: str) -> str | None:
     """Return the id that a tag names in this engine now, or None. Ids of two engines are not comparable."""
     try:

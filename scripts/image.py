@@ -160,7 +160,7 @@ def buildkit() -> str:
 def describe(client: docker.DockerClient, config: Config, image: str, reference: str, platform: str) -> Candidate:
     """Return the candidate as the engine and the image itself describe it."""
     attributes = client.images.get(image).attrs
-    of_image = f"{attributes['Os']}/{attributes['Architecture']}"
+    of_image = engine.platform_of(client, image)
     if of_image != platform:
         raise GateError(f"the image is {of_image}, the engine {platform}: gate it on a machine of its own platform")
     labels = (attributes.get("Config") or {}).get("Labels") or {}

@@ -16,6 +16,7 @@ import requests
 
 import candidate
 import registry
+import state
 from verdict import Case, Run, Verdict
 
 from .conftest import Gate, commit_all, missing
@@ -102,14 +103,14 @@ class Release:
     def judge(self, platform: str, *, green: bool = True, tag: str = "pr-1234567890ab", **of_image: str) -> str:
         """Build an image and leave the verdict of a run that started it."""
         image_id = self.build(platform, **of_image)
-        architecture = ARCHITECTURE[platform]
-        reference = f"{REPOSITORY}-{architecture.replace('_', '-')}:{tag}"
+        reference = f"{REPOSITORY}:{tag}"  # the same for both, as they are of one commit
         self.client.images.get(image_id).tag(*reference.split(":"))
         labels = self.client.images.get(image_id).labels
         version, revision = (labels.get(f"{candidate.LABEL}.{name}", "") for name in ("version", "revision"))
         tested = candidate.Candidate(image_id, reference, platform, version, revision, {}, {})
         run = Run("develop", "c" * 40, "1.164.0", 1.0, [Case("a.py", "test_1", "passed", 1.0)], {image_id: 1})
         self.write(platform, Verdict(tested, [run], [] if green else ["develop: 1 of 1 tests failed"]).as_json())
+        state.write_json(self.file(platform, "candidate.json"), dataclasses.asdict(tested))
         self.ids[platform] = image_id
         return image_id
 
@@ -259,17 +260,20 @@ def test_verdict_of_another_platform(release: Release, loopback: Registry) -> No
     refused(release, loopback, "linux/arm64: the verdict is of linux/amd64")
 
 
-@pytest.mark.parametrize("runs_too", [False, True], ids=["the candidate's", "and the runs'"])
-def test_verdict_edited_to_another_id(release: Release, loopback: Registry, runs_too: bool) -> None:
-    good, bad = release.ids["linux/amd64"], release.build("linux/amd64", content="bad")
-    text = release.file("linux/amd64").read_text()
-    release.file("linux/amd64").write_text(text.replace(good, bad, -1 if runs_too else 1))
-    refused(release, loopback, "by now, the verdict is of" if runs_too else "which its own runs never started")
+@pytest.mark.parametrize("protects", ["candidate.json", "tag"])
+def test_verdict_edited_to_another_id(release: Release, loopback: Registry, protects: str) -> None:
+    good = release.judge("linux/amd64")  # the tag, which both platforms have, is its again
+    bad = release.build("linux/amd64", content="bad")
+    release.file("linux/amd64").write_text(release.file("linux/amd64").read_text().replace(good, bad))
+    if protects == "tag":
+        release.file("linux/amd64", "candidate.json").unlink()
+    refused(release, loopback, "by now, the verdict is of" if protects == "tag" else "candidate.json beside it is of")
 
 
 def test_image_retagged_after_its_verdict(
     release: Release, loopback: Registry, docker_client: docker.DockerClient
 ) -> None:
+    release.judge("linux/amd64")
     reference = json.loads(release.file("linux/amd64").read_text())["candidate"]["reference"]
     docker_client.images.get(release.build("linux/amd64", content="bad")).tag(*reference.split(":"))
     refused(release, loopback, f"{reference} names sha256:")
