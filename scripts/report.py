@@ -50,9 +50,7 @@ def summary_line(verdict: Verdict) -> str:
     parts = []
     for run in verdict.runs:
         counts = ", ".join(f"{number} {name}" for name, number in run.count().items() if number)
-        blame = Counter(case.attribution for case in _failed(run) if case.attribution)
-        whose = ", ".join(f"{number} {name}" for name, number in sorted(blame.items()))
-        parts.append(f"{run.ref}: {counts or 'no test'}{f' ({whose})' if whose else ''}")
+        parts.append(f"{run.ref}: {counts or 'no test'}{f' ({whose})' if (whose := run.blame()) else ''}")
     return f"{'green' if verdict.green else 'red'}: {'; '.join(parts)}"
 
 

@@ -53,6 +53,12 @@ class Run:
         flaky = sum(test.flaky for test in self.tests)
         return {name: outcomes[name] for name in ("passed", "failed", "skipped")} | {"flaky": flaky}
 
+    def blame(self) -> str:
+        """Return how many failed tests are regressions, pre-existing or unknown, in words; nothing if not compared."""
+        found = Counter(case.attribution for case in self.tests if case.attribution)
+        plural = {name: "s" if name == "regression" and number > 1 else "" for name, number in found.items()}
+        return ", ".join(f"{number} {name}{plural[name]}" for name, number in sorted(found.items()))
+
 
 @dataclass
 class Verdict:
@@ -98,8 +104,7 @@ def _reasons(config: Config, candidate: Candidate, run: Run) -> list[str]:
     reasons = list(run.problems)  # rule 1, and of rule 2 the files that do not exist
     count = run.count()
     if count["failed"]:
-        blame = Counter(case.attribution for case in run.tests if case.attribution)
-        whose = ", ".join(f"{number} {name}" for name, number in sorted(blame.items()))
+        whose = run.blame()
         reasons.append(f"{count['failed']} of {len(run.tests)} tests failed{f': {whose}' if whose else ''}")
     passed = {test.file for test in run.tests if test.outcome == "passed"}
     for file in config.samcli_tests:
