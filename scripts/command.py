@@ -39,9 +39,10 @@ def entry(main: Callable[[], int]) -> NoReturn:
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup's
-            signal.signal(number, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)  # a script's background job would ignore it otherwise
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's
+        signal.signal(signal.SIGHUP, interrupt)
     os.umask(0o022)  # containers of other users read what is checked out and built
     try:
         code = main()

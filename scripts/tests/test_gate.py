@@ -288,6 +288,18 @@ def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals) ->
     assert alive(hanging) == []
 
 
+def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
+    """A shell without job control starts it with SIGINT ignored."""
+    process = gate.popen("bash", "-c", f"trap '' INT; exec make compat VENV={sys.prefix}")
+    wait_for(hanging / "hanging", process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode == 2, output
+    assert "interrupted" in output
+    assert not (gate.findings / "verdict.json").exists()
+    assert alive(hanging) == []
+
+
 def test_killed_gate_leaves_no_verdict_and_the_next_run_works(
     gate: Gate, hanging: Path, docker_client: docker.DockerClient
 ) -> None:
