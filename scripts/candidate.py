@@ -1,5 +1,6 @@
 """The candidate: the one image that this run is about, as `image` found it and others read it."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ class Candidate:
     """What identifies a candidate. `version` and `revision` are the image's own labels, empty if it has none.
 
     `packages` are the durable packages inside the image with their versions, by its own pip; none if it has no pip.
-    `settings` are those that made it.
+    `settings` tells which ones made it.
     """
 
     image_id: str
@@ -36,8 +37,9 @@ class Candidate:
 
 
 def settings(config: Config) -> dict[str, str]:
-    """Return the settings that decide which image the candidate is."""
-    return {name: value for name, value in asdict(config).items() if name.startswith("emulator_")}
+    """Return a hash of each setting that decides which image the candidate is; a URL or a command may hold a secret."""
+    made_by = {name: str(value) for name, value in asdict(config).items() if name.startswith("emulator_")}
+    return {name: hashlib.sha256(value.encode()).hexdigest()[:12] for name, value in made_by.items()}
 
 
 def load(platform: str, config: Config) -> Candidate:

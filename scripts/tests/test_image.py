@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import candidate
 import config
 import image
 import state
@@ -64,6 +65,14 @@ def test_source_is_a_path_with_a_ref(repository: Path) -> None:
 def test_source_that_is_none(repository: Path, given: str, says: str) -> None:
     with pytest.raises(GateError, match=f"EMULATOR_SOURCE: .*{re.escape(says)}"):
         source(given.format(repository))
+
+
+def test_no_secret_of_a_setting_is_kept() -> None:
+    config_of = {"EMULATOR_SOURCE": "https://me:s3cr3t@host/x.git", "EMULATOR_PREBUILD": "TOKEN=s3cr3t make"}
+    kept = candidate.settings(config.load(environ=config_of))
+    assert kept.keys() >= {"emulator_source", "emulator_prebuild"}
+    assert kept != candidate.settings(config.load(environ={}))
+    assert "s3cr3t" not in str(kept)
 
 
 def test_revision(repository: Path, tmp_path: Path) -> None:
