@@ -15,7 +15,7 @@ from typing import Any
 REPORT = Path(os.environ["SAM_COMPAT_REPORT"])
 WORKTREE = os.environ["SAM_COMPAT_WORKTREE"] + os.sep
 IN_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-RANK = {"passed": 0, "skipped": 1, "failed": 2}
+RANK = {"passed": 0, "skipped": 1, "failed": 2, "rerun": 3}  # the last by pytest-rerunfailures: it will try again
 
 unfinished: dict[str, dict[str, Any]] = {}
 
@@ -40,16 +40,15 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
-    # `rerun` is pytest-rerunfailures' outcome of an attempt that will be repeated.
     if report.outcome == "rerun":
         tell({"rerun": report.nodeid})
-        unfinished.pop(report.nodeid, None)
-        return
     test = unfinished.setdefault(report.nodeid, {"finished": report.nodeid, "outcome": "passed", "seconds": 0.0})
     test["seconds"] += report.duration
     test["outcome"] = max(test["outcome"], report.outcome, key=lambda outcome: RANK[outcome])
     if report.when == "teardown":
-        tell(unfinished.pop(report.nodeid))
+        del unfinished[report.nodeid]
+        if test["outcome"] != "rerun":
+            tell(test)
 
 
 def end_with_the_gate(gate: int) -> None:

@@ -61,6 +61,12 @@ def test_progress_is_a_line_for_each_test(gate: Gate) -> None:
     assert lines == ["1", "2", "3", "4", "5"]
 
 
+def test_progress_tells_of_a_try_that_is_the_last(gate: Gate) -> None:
+    done = gate.make("compat", SAMCLI_TESTS="tests/test_flaky.py tests/test_failing.py", COMPAT_MIN_PASSED="1")
+    lines = re.findall(r"^develop-[0-9a-f]{7} \[\d/3\] \S+: (\w+ \w+)", done.stdout, re.MULTILINE)
+    assert sorted(lines) == ["test_bad failed", "test_good passed", "test_second_time_lucky passed"]
+
+
 def test_second_run_does_nothing_again(gate: Gate) -> None:
     gate.make("compat")
     again = gate.make("compat")
