@@ -20,7 +20,7 @@ from command import GateError
 from config import ROOT, load
 
 pytest_plugins = ["pytester"]
-collect_ignore = ["consumer"]
+collect_ignore = ["consumer", "replay/consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 TEMPLATE = ("Makefile", ".env.example", "scripts")

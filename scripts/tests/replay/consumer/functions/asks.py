@@ -1,0 +1,10 @@
+"""Asks somebody outside, and waits for the answer that a callback brings."""
+
+from aws_durable_execution_sdk_python.context import DurableContext
+from aws_durable_execution_sdk_python.execution import durable_execution
+
+
+@durable_execution
+def handler(event: dict, context: DurableContext) -> dict:
+    answer = context.wait_for_callback(lambda callback_id, _: print(f"asked: {callback_id}"), name="question")
+    return {"answer": answer}
