@@ -4,6 +4,7 @@ Emulator 1.2.0 gave executions names with a slash and knew none of them when aws
 """
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ PUBLISHED = load(environ={}).emulator_repository  # aws-sam-cli knows no other
 BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")  # of emulators, of functions
 SDK = "aws-durable-execution-sdk-python==1.7.0"  # of the time of the incident
 EMULATOR = "aws-durable-execution-sdk-python-testing"
+TAG = f"replay-{os.getpid()}"  # two test runs may share an engine
 TESTS = " ".join(f"tests/test_{what}.py" for what in ("invoke", "start_lambda", "execution", "callback"))
 DOCKERFILE = f"""\
 FROM {BASES[0]}
@@ -37,7 +39,6 @@ EXPOSE 9014
 CMD ["dex-local-runner", "start-server", "--host", "0.0.0.0", "--port", "9014"]
 """
 Found = tuple[str, dict[str, Any]]  # what `make compat` printed, and its verdict
-UV = Path(sys.executable).with_name("uv")
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +59,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository whose tests call the released aws-sam-cli."""
     folder = tmp_path_factory.mktemp("user")
     shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    wanted = [
-        UV,
-        "pip",
-        "install",
-        "--target",
-        folder / "functions",
-        "--python-version=3.13",
-        "--only-binary=:all:",
-        SDK,
-    ]
-    done = subprocess.run([str(word) for word in wanted], capture_output=True, text=True)
+    uv = Path(sys.executable).with_name("uv")
+    wanted = (f"--target={folder / 'functions'}", "--python-version=3.13", "--only-binary=:all:", SDK)
+    done = subprocess.run([uv, "pip", "install", *wanted], capture_output=True, text=True)
     if done.returncode:
         missing(f"{SDK} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
     commit_all(folder)
@@ -91,26 +84,16 @@ def gate(
         "COMPAT_MIN_PASSED": "10",
         "SAM_SKIP_PULL_IMAGE": "1",
     }
-    before = tags(docker_client)
     yield Gate(copy_template(folder / "template"), settings)
-    for tag in tags(docker_client) - before:
-        with contextlib.suppress(APIError):
-            docker_client.images.remove(tag, force=True)
-
-
-def tags(client: docker.DockerClient) -> set[str]:
-    return {tag for image in client.images.list(name=PUBLISHED) for tag in image.tags}
-
-
-def released(version: str) -> str:
-    """Return the EMULATOR_PREBUILD that has the released wheel in dist/."""
-    return f"rm -rf dist && python -m pip download --quiet --no-deps --dest dist {EMULATOR}=={version}"
+    for version in ("1.2.0", "1.2.1"):
+        with contextlib.suppress(ImageNotFound):  # of a run that did not get so far
+            docker_client.images.remove(str(docker_client.images.get(f"{PUBLISHED}:{TAG}-{version}").id), force=True)
 
 
 def judged(gate: Gate, version: str, baseline: str) -> Found:
     """Return what `make compat` printed of a released emulator, and its verdict."""
     wheel = f"rm -rf dist && python -m pip download --quiet --no-deps --dest dist {EMULATOR}=={version}"
-    done = gate.make("compat", EMULATOR_PREBUILD=wheel, COMPAT_BASELINE=baseline)
+    done = gate.make("compat", EMULATOR_PREBUILD=wheel, EMULATOR_TAG=f"{TAG}-{version}", COMPAT_BASELINE=baseline)
     print(done.stdout)
     return done.stdout, gate.verdict()
 
@@ -123,7 +106,7 @@ def mended(gate: Gate) -> Found:
 @pytest.fixture(scope="module")
 def broken(gate: Gate, mended: Found) -> Found:
     """The incident's own emulator, where the one that mended it is what is published."""
-    return judged(gate, "1.2.0", mended[1]["candidate"]["reference"].rpartition(":")[2])
+    return judged(gate, "1.2.0", f"{TAG}-1.2.1")
 
 
 def row(verdict: dict[str, Any]) -> str:
