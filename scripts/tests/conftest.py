@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from typing import Any
 
 import docker
 import pytest
+import requests
 from docker.errors import APIError, DockerException
 
 import engine
+import registry
 from command import GateError
 from config import ROOT, load
 
@@ -187,3 +190,48 @@ def other_image(docker_client: docker.DockerClient, emulator: Path, tmp_path: Pa
     subprocess.run(["docker", "build", "--quiet", "--tag", reference, str(tmp_path / "other")], check=True)
     yield reference
     docker_client.images.remove(reference, force=True)
+
+
+@dataclass
+class Registry:
+    address: str
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def repository(self) -> str:
+        return f"{self.address}/durable/emulator"
+
+    def holds(self, tag: str) -> registry.Manifest | None:
+        return registry.inspect(f"{self.repository}:{tag}")
+
+
+@pytest.fixture
+def loopback(tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry."""
+    program = shutil.which("docker-registry")
+    if not program:
+        missing("no registry program: install docker-registry")
+    if subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode:
+        missing("no buildx: install its docker plugin")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    (tmp_path / "registry.yml").write_text(
+        "version: 0.1\n"
+        f"storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: 127.0.0.1:{address.partition(':')[2]}}}\n"
+    )
+    with (tmp_path / "registry.log").open("wb") as log:
+        process = subprocess.Popen([str(program), "serve", str(tmp_path / "registry.yml")], stdout=log, stderr=log)
+    try:
+        while True:
+            assert process.poll() is None, (tmp_path / "registry.log").read_text()
+            try:
+                requests.get(f"http://{address}/v2/", timeout=5).raise_for_status()
+                break
+            except requests.ConnectionError:
+                continue
+        yield Registry(address, process)
+    finally:
+        process.kill()
+        process.wait()
