@@ -28,6 +28,7 @@ Found = TypeVar("Found")
 
 
 def main() -> int:
+    """Measure set-up, one process and shards, print a row of each, and return 0, whatever the tests say."""
     wall, cpu, _ = measured(lambda: (image.main(), samcli.main()))
     rows = [("set-up", wall, cpu, "")]
     config, client = load(), engine.connect()
@@ -58,10 +59,12 @@ def main() -> int:
 
 
 def one_process(test_ids: Sequence[str], _jobs: int) -> list[Shard]:
+    """Cut nothing: all tests are one shard."""
     return [Shard("all", tuple(test_ids))] if test_ids else []
 
 
 def outcome(tried: trial.Trial) -> str:
+    """Return in words how many tests passed, and what kept others from counting."""
     passed = sum(case.outcome == "passed" for case in tried.cases)
     return f"{passed} of {len(tried.cases)} passed" + "".join(f"; {problem}" for problem in tried.problems)
 

@@ -30,9 +30,11 @@ class Candidate:
 
     @property
     def repository(self) -> str:
+        """The reference without its tag."""
         return self.reference.rpartition(":")[0]
 
     def save(self) -> None:
+        """Write candidate.json into the platform's folder, whole or not at all."""
         state.write_json(state.folder(self.platform) / NAME, asdict(self))
 
 

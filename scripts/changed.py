@@ -9,6 +9,7 @@ from gitrepo import git
 
 
 def main() -> int:
+    """Answer `gated=true` or `gated=false`, with the files that decided it, for people and for Actions; return 0."""
     globs = load().gated_paths
     try:
         decided = touched(ROOT, os.environ.get("BASE", ""), globs)

@@ -21,6 +21,7 @@ from config import Config, load
 
 
 def main() -> int:
+    """Return 0 for a green verdict, 1 for a red one. Raises GateError if there can be none; then none is left."""
     state.forget_verdict()
     config = load()
     client = engine.connect()

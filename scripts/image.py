@@ -21,6 +21,7 @@ from leftovers import PREFIX
 
 
 def main() -> int:
+    """Leave the candidate, tagged and described, and return 0. Raises GateError if there can be none."""
     state.forget_verdict()
     config = load()
     client = engine.connect()

@@ -13,6 +13,7 @@ from tested import RefusedError, Tested, release
 
 
 def main() -> int:
+    """Return 0 when all is published, 1 if it was refused or failed on the way. Raises GateError without an engine."""
     config = load()
     client = engine.connect()
     try:
@@ -118,6 +119,7 @@ def checked(reference: str, image: Tested) -> str:
 
 
 def told(known: dict[str, str], reference: str, digest: str) -> None:
+    """Note that a reference is pushed, and print it."""
     known[reference] = "pushed"
     print(f"pushed {reference} ({digest})", flush=True)
 

@@ -11,6 +11,7 @@ from command import GateError, entry
 
 
 def main() -> int:
+    """Return 0 if the results in NEEDS let a pull request through, else 1. Raises GateError if they cannot be read."""
     try:
         needs = json.loads(os.environ.get("NEEDS", ""))
         refused = refusals(needs)

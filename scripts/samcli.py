@@ -36,6 +36,7 @@ class Checkout:
 
     @property
     def python(self) -> Path:
+        """The interpreter that aws-sam-cli is installed for."""
         return Path(self.home) / "venv/bin/python"
 
     def worktree(self, slot: int) -> Path:
@@ -46,6 +47,7 @@ class Checkout:
 
 
 def main() -> int:
+    """Install each of SAMCLI_REFS, note them for `compat`, and return 0. Raises GateError if one cannot be had."""
     config = load()
     with state.lock("samcli"):
         listing = state.CACHE / NAME

@@ -70,6 +70,7 @@ class Verdict:
 
     @property
     def green(self) -> bool:
+        """Whether there is no reason against it."""
         return not self.reasons
 
     def save(self) -> None:
@@ -77,6 +78,7 @@ class Verdict:
         state.write_json(state.folder(self.candidate.platform) / NAME, self.as_json())
 
     def as_json(self) -> dict[str, Any]:
+        """Return what verdict.json holds."""
         runs = [asdict(run) | run.count() for run in self.runs]
         return {"green": self.green, "reasons": self.reasons, "candidate": asdict(self.candidate), "runs": runs}
 
