@@ -67,9 +67,10 @@ def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
     if missing := known - values.keys():
         raise GateError(f".env.example lacks {', '.join(sorted(missing))}: take it anew from the template")
     for name, value in _read(dotenv).items() if dotenv.is_file() else ():
-        if name not in known:
+        if name in known:
+            values[name] = (value or "", ".env")
+        elif name.startswith(OWN_PREFIXES) or _nearest(name, known, cutoff=0.9):  # others may be the host's
             raise GateError(f"unknown setting {name} in .env{_nearest(name, known)}")
-        values[name] = (value or "", ".env")
     for name, value in environ.items():
         if name in known:
             values[name] = (value, "environment")

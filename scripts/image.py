@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import tempfile
@@ -10,12 +9,13 @@ from pathlib import Path
 
 import docker
 
+import context
 import engine
 import gitrepo
 import state
 from candidate import LABEL, Candidate, settings
-from command import GateError, call, entry, tools_path
-from config import Config, load
+from command import GateError, call, entry
+from config import ROOT, Config, load
 from config import local as path_of
 from leftovers import PREFIX
 
@@ -60,8 +60,8 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
     revision = revision_of(folder)
     shown = gitrepo.without_secrets(config.emulator_source)
     print(f"building {shown}{f' at {revision[:12]}' if revision else ''}", flush=True)
-    environ = dict(os.environ, PATH=tools_path(), BUILDX_NO_DEFAULT_ATTESTATIONS="1", DOCKER_BUILDKIT=buildkit())
-    environ.pop("BUILDX_BUILDER", None)  # another builder's images would not be in the engine
+    context.check(folder)
+    environ = context.environment()
     if revision:
         stamp = gitrepo.git("log", "-1", "--format=%ct", cwd=folder, failure="git log failed")
         environ.setdefault("SOURCE_DATE_EPOCH", stamp)  # the same wheel twice, so that no layer is built anew
@@ -97,7 +97,7 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
 def source(config: Config) -> tuple[Path, str]:
     """Return the folder to build in and the URL it came from, without secrets; no URL for a folder without remote."""
     given, _, fragment = config.emulator_source.partition("#")
-    local = path_of(given)
+    local = path_of(given).resolve()
     if not fragment and local.is_dir():
         try:
             remote = gitrepo.git("remote", "get-url", "origin", cwd=local, failure="no remote")
@@ -123,7 +123,8 @@ def revision_of(folder: Path, *, tracked_only: bool = False) -> str:
     A folder that a repository around it ignores is outside. With `tracked_only` new files are no difference.
     """
     try:
-        commit = gitrepo.git("rev-parse", "HEAD", cwd=folder, failure=f"git does not tell the commit of {folder}")
+        failure = f"git does not tell the commit of {folder}"
+        commit, top = gitrepo.git("rev-parse", "HEAD", "--show-toplevel", cwd=folder, failure=failure).splitlines()
     except GateError as error:
         if any("not a git repository" in line or "unknown revision" in line for line in error.detail):
             return ""
@@ -132,7 +133,9 @@ def revision_of(folder: Path, *, tracked_only: bool = False) -> str:
         gitrepo.git("check-ignore", "--quiet", ".", cwd=folder, failure="not ignored")
         return ""
     new = f"--untracked-files={'no' if tracked_only else 'normal'}"
-    everything = ("--", ":(top)", ":(top,exclude).env")  # .env is the gate's own
+    everything = ["--", ":(top)"]
+    if ROOT.is_relative_to(top):  # where .env is the gate's own
+        everything.append(f":(top,exclude,literal){(ROOT / '.env').relative_to(top)}")
     failure = f"git status failed in {folder}"
     changes = gitrepo.git("status", "--porcelain", new, *everything, cwd=folder, failure=failure)
     return f"{commit}-dirty" if changes else commit
@@ -147,15 +150,6 @@ def wheel_version(folder: Path) -> str:
             f"{folder}/dist has more than one wheel ({names}): EMULATOR_PREBUILD must start with a clean dist/"
         )
     return wheels[0].name.split("-")[1] if wheels else ""
-
-
-def buildkit() -> str:
-    """Return what DOCKER_BUILDKIT must be: 1 where buildx is installed, else 0, the classic builder."""
-    try:
-        call(["docker", "buildx", "version"], failure="no buildx")
-    except GateError:
-        return "0"
-    return "1"
 
 
 def describe(client: docker.DockerClient, config: Config, image: str, reference: str, platform: str) -> Candidate:

@@ -18,6 +18,7 @@ from typing import Any
 import leftovers
 from command import GateError
 
+# A run copies it beside its homes: Python's caches of it must not lie in the repository.
 PLUGIN = Path(__file__).parent / "insuite"
 EXACT = {
     "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", "SAM_SKIP_PULL_IMAGE",
@@ -65,7 +66,7 @@ def environment(pytest: Pytest, engine: Mapping[str, str]) -> dict[str, str]:
         **engine,
         "PATH": os.pathsep.join([str(pytest.python.parent), os.environ.get("PATH", os.defpath)]),
         "HOME": str(pytest.home),
-        "PYTHONPATH": str(PLUGIN),
+        "PYTHONPATH": str(pytest.home.parent / PLUGIN.name),
         "SAM_COMPAT_REPORT": str(pytest.report),
         "SAM_COMPAT_WORKTREE": str(pytest.worktree),
         leftovers.MARK: f"{pytest.mark}/",

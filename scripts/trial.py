@@ -1,6 +1,7 @@
 """One trial: tests of one aws-sam-cli against one image, watched from beginning to end."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import docker
 import engine
 import gitrepo
 import leftovers
+import process
 import report
 import shards
 import state
@@ -76,6 +78,7 @@ def run(
         tempfile.TemporaryDirectory(dir=state.CACHE / "homes", ignore_cleanup_errors=True) as home,
         leftovers.none(client) as name,
     ):
+        shutil.copytree(process.PLUGIN, Path(home) / process.PLUGIN.name)
         shared = suite.Suite(
             config, checkout, tag, engine.environment(), name, findings, label, Path(home), progress.tell
         )

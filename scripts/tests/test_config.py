@@ -102,10 +102,26 @@ def test_line_that_is_no_setting(root: Path) -> None:
         config.load(root, environ={})
 
 
-def test_unknown_setting_in_env_file(root: Path) -> None:
-    (root / ".env").write_text("SAMCLI_REF=develop\n")
-    with pytest.raises(GateError, match=r"unknown setting SAMCLI_REF in \.env: did you mean SAMCLI_REFS"):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("SAMCLI_REF", ": did you mean SAMCLI_REFS"),
+        ("SAM_CLI_REFS", ": did you mean SAMCLI_REFS"),
+        ("COMPAT_ZZZZZZZZZZZZ", "$"),
+    ],
+)
+def test_unknown_setting_in_env_file(root: Path, name: str, says: str) -> None:
+    (root / ".env").write_text(f"{name}=develop\n")
+    with pytest.raises(GateError, match=rf"unknown setting {name} in \.env{says}"):
         config.load(root, environ={})
+
+
+def test_other_programs_variables_in_an_env_file_that_was_there_before(root: Path) -> None:
+    """An adopting repository may have a .env of its own."""
+    (root / ".env").write_text(
+        "AWS_PROFILE=dev\nPORT=80\nexport DATABASE_URL='x y'\nCOMPAT_JOBS=3\nSAM_CLI_TELEMETRY\n"
+    )
+    assert config.load(root, environ={}).compat_jobs == 3
 
 
 def test_misspelt_setting_in_environment(root: Path) -> None:

@@ -1,10 +1,12 @@
 import re
 from pathlib import Path
 
+import docker
 import pytest
 
 import candidate
 import config
+import context
 import image
 import state
 from command import GateError
@@ -81,11 +83,26 @@ def test_revision(repository: Path, tmp_path: Path) -> None:
     assert image.revision_of(emulator) == commit
     (repository / "dist").mkdir()
     (repository / "dist/x.whl").touch()
-    (repository / ".env").touch()
-    assert image.revision_of(emulator) == commit, "neither what git ignores nor the gate's own settings are changes"
+    assert image.revision_of(emulator) == commit, "what git ignores is no change"
     (repository / "LICENSE").touch()
     assert image.revision_of(emulator) == f"{commit}-dirty"
     assert image.revision_of(tmp_path) == ""
+
+
+@pytest.mark.parametrize("gate", [".", ".sam-cli-compat", "packages/emulator/[x]"])
+def test_the_gates_own_settings_are_no_change_wherever_it_lies(
+    repository: Path, gate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository / gate
+    monkeypatch.setattr(image, "ROOT", root)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "file").touch()
+    commit = commit_all(repository)
+    (root / ".env").touch()
+    for folder in (repository, repository / "packages/emulator"):
+        assert image.revision_of(folder) == commit
+    (repository / "packages/.env").touch()
+    assert image.revision_of(repository) == f"{commit}-dirty", "another .env may well get into the image"
 
 
 def test_revision_of_new_files_whatever_the_users_settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +126,49 @@ def test_version_is_the_wheels(tmp_path: Path) -> None:
         image.wheel_version(tmp_path)
 
 
+@pytest.mark.parametrize("gate", ["", ".sam-cli-compat", "tools/gate"])
+@pytest.mark.parametrize(
+    ("ignored", "whole"),
+    [
+        ("", False),
+        ("{}.cache\n", False),
+        ("{}.cache\n{}.compat\n", True),
+        ("# ours\n/{}.cache/\n/{}.compat/\n", True),
+        ("**\n!dist/*.whl\n", True),
+        ("**/.compat\n**/.cache/**\n**/.sam-cli-compat\n**/gate/", True),
+        ("**\n!**/*.whl\n!{}.cache\n", False),
+    ],
+)
+def test_nothing_that_the_gate_leaves_is_sent_to_the_engine(
+    repository: Path, gate: str, ignored: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "ROOT", repository / gate)
+    (repository / ".dockerignore").write_text(ignored.replace("{}", f"{gate}/" if gate else ""))
+    for elsewhere in (repository / "packages", repository / "packages/emulator"):
+        context.check(elsewhere)
+    if whole:
+        context.check(repository)
+        return
+    with pytest.raises(GateError, match=rf"/\.dockerignore: add .*{re.escape(gate)}"):
+        context.check(repository)
+
+
+@pytest.mark.engine
+def test_prebuild_that_is_make_knows_nothing_of_the_gates_make(
+    docker_client: docker.DockerClient, tmp_path: Path, template: Gate
+) -> None:
+    """Its command-line variables, its job slots and its Python settings are the gate's alone."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "Makefile").write_text(
+        "VENV = own\nall:\n\t@echo venv=$(VENV) level=$(MAKELEVEL) flags=$(MAKEFLAGS) $$PYTHONDONTWRITEBYTECODE\n"
+    )
+    settings = {"EMULATOR_SOURCE": str(folder), "EMULATOR_PREBUILD": "make all >said 2>&1"}
+    for target in ("image", "compat"):  # the latter by a make that is called by make
+        assert "has no Dockerfile" in template.make(target, **settings).stdout
+        assert (folder / "said").read_text().split() == ["venv=own", "level=0", "flags="]
+
+
 @pytest.mark.parametrize("target", ["image", "compat"])
 def test_no_engine(template: Gate, target: str) -> None:
     """Also what `make compat` says, where aws-sam-cli would be installed meanwhile."""
@@ -127,8 +187,6 @@ def test_no_engine(template: Gate, target: str) -> None:
 
 
 def test_engine_not_permitted(template: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    import docker
-
     import engine
 
     def refuse(**_: object) -> None:

@@ -1,6 +1,11 @@
 """The workflow files as data: what holds for all of them, and what makes the gate one that nothing gets around."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +14,16 @@ from ruamel.yaml import YAML
 from config import ROOT, Config
 
 FOLDER = ROOT / ".github/workflows"
+README = ROOT / "README.md"
 GATE, RELEASE, CI = "sam-cli-compat.yml", "ecr-release.yml", "ci.yml"
 FILES = (GATE, RELEASE, CI)
 SELF = f"$/.github/workflows/{GATE}"
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SETTINGS = {name.upper() for name in Config.__dataclass_fields__}
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="a copy of the template without its workflows")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".ci/run").is_file(), reason="a copy: other people's workflows are there too"
+)
 
 
 def read(file: str) -> dict[str, Any]:
@@ -45,8 +53,7 @@ def environments(file: str) -> list[dict[str, str]]:
 
 
 def test_these_are_all() -> None:
-    if (ROOT / ".ci").is_dir():  # elsewhere the folder holds other people's workflows too
-        assert {path.name for path in FOLDER.iterdir()} == set(FILES)
+    assert {path.name for path in FOLDER.iterdir()} == set(FILES)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -191,12 +198,29 @@ def test_findings_are_kept_whatever_the_result_and_found_again() -> None:
     assert upload["if"] == "always()"
     assert upload["with"] == {
         "name": "compat-${{ matrix.platform }}",
-        "path": ".compat/",
+        "path": "./.compat/",
         "include-hidden-files": True,
         "overwrite": True,
     }
     download = step(RELEASE, "publish", "actions/download-artifact")
-    assert download["with"] == {"pattern": "compat-*", "path": ".compat", "merge-multiple": True}
+    assert download["with"] == {"pattern": "compat-*", "path": "./.compat", "merge-multiple": True}
+
+
+def test_all_that_depends_on_the_gates_folder_moves_by_readmes_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else of the two files that are adopted changes, and nothing in them is left behind."""
+    (command,) = re.findall(r"^ +(sed -i .*workflows.*)$", README.read_text(), re.MULTILINE)
+    shutil.copytree(FOLDER, tmp_path / ".github/workflows")
+    before = {file: read(file) for file in (GATE, RELEASE)}
+    subprocess.run(["bash", "-euc", command], cwd=tmp_path, check=True)
+    monkeypatch.setattr(sys.modules[__name__], "FOLDER", tmp_path / ".github/workflows")
+    for file, was in before.items():
+        assert was["defaults"] == {"run": {"working-directory": "./"}}
+        assert read(file)["defaults"] == {"run": {"working-directory": ".sam-cli-compat/"}}
+        assert json.dumps(read(file)).replace('".sam-cli-compat/', '"./') == json.dumps(was)
+    assert step(GATE, "gate", "actions/upload-artifact")["with"]["path"] == ".sam-cli-compat/.compat/"
+    assert step(RELEASE, "publish", "actions/download-artifact")["with"]["path"] == ".sam-cli-compat/.compat"
 
 
 def test_a_release_is_gated_then_published_and_never_built() -> None:
