@@ -36,7 +36,7 @@ required: ## the required check's answer, from the results of the jobs before it
 	@$(PYTHON) scripts/required.py
 
 test: $(READY) ## this template's own tests; what needs an engine is skipped without one
-	@$(VENV)/bin/python -m pytest -rs --config-file=scripts/pyproject.toml scripts/tests
+	@$(VENV)/bin/python -m pytest -rs -p no:cacheprovider --config-file=scripts/pyproject.toml scripts/tests
 
 bench: $(READY) ## compare the suite in one process with the suite in shards
 	@$(RUN)/bench.py
