@@ -35,7 +35,9 @@ def check(folder: Path) -> None:
     """
     if not ROOT.is_relative_to(folder):
         return
-    file = folder / ".dockerignore"
+    file = folder / "Dockerfile.dockerignore"  # BuildKit's, in place of the other one
+    if not file.is_file() or buildkit() == "0":
+        file = folder / ".dockerignore"
     patterns = PatternMatcher(file.read_text(encoding="utf-8").splitlines() if file.is_file() else []).patterns
     for kept in (ROOT / ".cache", ROOT / ".compat"):
         path, ignored = (kept / "file").relative_to(folder), False

@@ -1,3 +1,4 @@
+import contextlib
 import re
 from pathlib import Path
 
@@ -150,6 +151,19 @@ def test_nothing_that_the_gate_leaves_is_sent_to_the_engine(
         context.check(repository)
         return
     with pytest.raises(GateError, match=rf"/\.dockerignore: add .*{re.escape(gate)}"):
+        context.check(repository)
+
+
+@pytest.mark.parametrize(("builder", "whole"), [("0", True), ("1", False)])
+def test_buildkit_reads_another_file_if_there_is_one(
+    repository: Path, builder: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "ROOT", repository)
+    monkeypatch.setattr(context, "buildkit", lambda: builder)
+    (repository / ".dockerignore").write_text("/.cache\n/.compat\n")
+    context.check(repository)
+    (repository / "Dockerfile.dockerignore").touch()
+    with contextlib.nullcontext() if whole else pytest.raises(GateError, match=r"Dockerfile\.dockerignore: add the"):
         context.check(repository)
 
 
