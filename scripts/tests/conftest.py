@@ -57,7 +57,8 @@ class Gate:
     def environ(self, **settings: str) -> dict[str, str]:
         # Of the make and the Actions job that run these tests: what they were given must not reach a copy, and a copy
         # must not write into that job's summary and outputs.
-        own = {name for name in os.environ if name in SETTINGS or name.startswith(("GITHUB_", "MAKE", "MFLAGS"))}
+        others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
+        own = {name for name in os.environ if name in SETTINGS or name.startswith(others)}
         inherited = {name: value for name, value in os.environ.items() if name not in own}
         return inherited | self.settings | settings
 
