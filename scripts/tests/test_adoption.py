@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,7 @@ class Sibling:
 
     def adopt(self, steps: str, template: Path, folder: str, *edits: str) -> None:
         """Run README's steps and then `edits` of settings; nothing but the files they speak of is there afterwards."""
-        located = re.sub(r"^gate=\S+", f"gate={template}", steps)
+        located = re.sub(r"^gate=\S+", f"gate={shlex.quote(str(template))}", steps)
         subprocess.run(["bash", "-euo", "pipefail", "-c", located], cwd=self.root, check=True)
         after = self.content()
         for name, content in self.before.items():

@@ -1,13 +1,12 @@
 """`make changed` in real repositories: what decides that the gate runs."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 import changed
 from command import GateError
-from config import ROOT, load
+from config import load
 
 from .conftest import Gate, commit_all, git
 
@@ -161,7 +160,6 @@ def test_the_default_globs(tmp_path: Path, path: str, gated: bool) -> None:
 def output(template: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The template committed, with another commit on a page of docs; what Actions would read as the step's outputs."""
     monkeypatch.delenv("BASE", raising=False)
-    shutil.copy2(ROOT / ".gitignore", template.root)
     commit_all(template.root)
     (template.root / "docs.md").write_text("changed")
     commit_all(template.root)
