@@ -14,7 +14,7 @@ from docker.errors import NotFound
 
 from config import ROOT
 
-from .conftest import REPOSITORY, Gate, commit_all, copy_template, git
+from .conftest import Gate, commit_all, copy_template, git
 from .test_publish import Registry, loopback  # noqa: F401
 
 pytestmark = [
@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not (ROOT / ".ci/run").is_file(), reason="a copy of the template, which has no README"),
 ]
 
-GATED = {"Makefile", ".env.example", "scripts"}
+GATED = {".": {"Makefile", ".env.example", "scripts"}}
+GATED[".sam-cli-compat"] = GATED["."] | {".gitignore"}
 WORKFLOWS = {".github/workflows/sam-cli-compat.yml", ".github/workflows/ecr-release.yml"}
 # The same emulator as in conftest.py, and whatever else `docker build` is sent.
 DOCKERFILE = """\
@@ -96,7 +97,7 @@ class Sibling:
         for name, content in self.before.items():
             assert after[name] == content or (name == ".dockerignore" and after[name].startswith(content + b"\n"))
         new = {name for name in after.keys() - self.before.keys() if name not in WORKFLOWS}
-        assert {Path(name).relative_to(folder).parts[0] for name in new} == GATED
+        assert {Path(name).relative_to(folder).parts[0] for name in new} == GATED[folder]
         assert after.keys() >= WORKFLOWS
         self.gate = Gate(self.root / folder, self.settings)
         for edit in edits:
@@ -134,6 +135,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the template, as it is now."""
     root = copy_template(tmp_path_factory.mktemp("clone"))
     shutil.copytree(ROOT / ".github", root / ".github")
+    shutil.copy2(ROOT / ".gitignore", root)
     commit_all(root)
     return root
 
@@ -173,6 +175,7 @@ def test_beside_a_makefile_scripts_and_tests_of_its_own(
     (sibling.root / "Makefile").open("a").write(rule)
     commit_all(sibling.root)
     there = ("-C", ".sam-cli-compat")
+    assert "\n  A\t.sam-cli-compat/.env.example\n" in sibling.make(*there, "changed", BASE="HEAD~2").stdout
 
     assert sibling.compat() == (True, [])
     candidate = sibling.gate.verdict()["candidate"]
@@ -228,4 +231,3 @@ def test_an_emulator_that_is_no_python_package(
     green, reasons = sibling.compat()
     assert (green, reasons[0]) == (False, "develop: 1 of 5 tests failed")
     assert "the verdict is red" in sibling.refused()
-    assert REPOSITORY in candidate["reference"]
