@@ -177,9 +177,14 @@ def gate(
         "COMPAT_BASELINE": "",
     }
     yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
-    with contextlib.suppress(APIError):  # a test that failed may have left a container of it
-        for image in docker_client.images.list(name=REPOSITORY):
-            docker_client.images.remove(str(image.id), force=True)
+    untag(docker_client, REPOSITORY)
+
+
+def untag(client: docker.DockerClient, repository: str) -> None:
+    """Remove the images of a repository. By tag, since another test run's may be the same image."""
+    for tag in {tag for image in client.images.list() for tag in image.tags if tag.startswith(f"{repository}:")}:
+        with contextlib.suppress(APIError):  # a test that failed may have left a container of it
+            client.images.remove(tag, force=True)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -14,7 +15,7 @@ from docker.errors import NotFound
 
 from config import ROOT
 
-from .conftest import Gate, commit_all, copy_template, git
+from .conftest import Gate, commit_all, copy_template, git, untag
 from .test_publish import Registry, loopback  # noqa: F401
 
 pytestmark = [
@@ -148,6 +149,13 @@ def settings(gate: Gate, docker_client: docker.DockerClient) -> dict[str, str]:
     return {name: value for name, value in gate.settings.items() if name not in own} | one
 
 
+@pytest.fixture
+def target(loopback: Registry, docker_client: docker.DockerClient) -> Iterator[Registry]:  # noqa: F811
+    """An empty registry, of whose tags none stays in the engine."""
+    yield loopback
+    untag(docker_client, loopback.repository)
+
+
 def inside(client: docker.DockerClient, image: str, path: str) -> bool:
     container = client.containers.create(image)
     try:
@@ -165,9 +173,9 @@ def test_beside_a_makefile_scripts_and_tests_of_its_own(
     docker_client: docker.DockerClient,
     busybox: Path,
     tmp_path: Path,
-    loopback: Registry,  # noqa: F811
+    target: Registry,
 ) -> None:
-    settings["PUBLISH_REPOSITORY"] = loopback.repository
+    settings["PUBLISH_REPOSITORY"] = target.repository
     sibling = Sibling(tmp_path / "sibling", PYTHONIC, busybox, settings)
     (steps,) = readme("gate=.*\nmkdir .sam-cli-compat\n")
     sibling.adopt(steps, source, ".sam-cli-compat")
@@ -183,9 +191,9 @@ def test_beside_a_makefile_scripts_and_tests_of_its_own(
     assert not inside(docker_client, candidate["image_id"], "/context/.sam-cli-compat")
     done = sibling.make(*there, "publish")
     assert done.returncode == 0, done.stdout
-    good = loopback.holds("latest")
+    good = target.holds("latest")
     assert good
-    assert good == loopback.holds("v1.2.1")
+    assert good == target.holds("v1.2.1")
     assert sibling.make(*there, "image").returncode == 0
     assert json.loads((sibling.gate.findings / "candidate.json").read_text())["image_id"] == candidate["image_id"]
 
@@ -201,7 +209,7 @@ def test_beside_a_makefile_scripts_and_tests_of_its_own(
     health.write_text("ok\n")
     assert sibling.compat(*there) == (True, [])
     assert "built from a tree with changes" in sibling.refused(*there)
-    assert loopback.holds("latest") == good
+    assert target.holds("latest") == good
 
     assert sibling.make("all", f"PY={sys.executable}").stdout == "make of its own, own all\n"
     tested = sibling.make("test", f"PY={sys.executable}")
