@@ -1,9 +1,8 @@
 """What a build gets: the folder without what the gate keeps below it, an environment without the gate's own make."""
 
 import os
+import shutil
 from pathlib import Path
-
-from docker.utils.build import PatternMatcher
 
 from command import GateError, call, tools_path
 from config import ROOT
@@ -28,22 +27,23 @@ def buildkit() -> str:
     return "1"
 
 
-def check(folder: Path) -> None:
-    """Raise GateError if `docker build` in this folder would be sent what the gate keeps below it.
+def options(folder: Path, scratch: Path) -> list[str]:
+    """Return the options for a `docker build` in `folder` that keep out what the gate has below it.
 
     That is a gigabyte of checkouts, and a Dockerfile with `COPY . .` would make another image of it every time.
+    BuildKit reads what to ignore from beside the Dockerfile: `scratch` gets a copy, with the gate added to what the
+    folder's own file says. Raises GateError for the classic builder, which cannot be told.
     """
     if not ROOT.is_relative_to(folder):
-        return
-    file = folder / "Dockerfile.dockerignore"  # BuildKit's, in place of the other one
-    if not file.is_file() or buildkit() == "0":
-        file = folder / ".dockerignore"
-    patterns = PatternMatcher(file.read_text(encoding="utf-8").splitlines() if file.is_file() else []).patterns
-    for kept in (ROOT / ".cache", ROOT / ".compat"):
-        path, ignored = (kept / "file").relative_to(folder), False
-        for pattern in patterns:  # as Docker reads them: the last one that matches the path or one above it decides
-            if any(pattern.match(str(part)) for part in (path, *path.parents)):
-                ignored = not pattern.exclusion
-        if not ignored:
-            line = f"/{(kept if folder == ROOT else ROOT).relative_to(folder)}"
-            raise GateError(f"{file}: add the line {line}, or what the gate keeps there would be sent to the engine")
+        return []
+    if buildkit() == "0":
+        raise GateError(
+            "the gate lies in the folder it builds, which the classic builder would take in: install buildx"
+        )
+    own = [file for file in (folder / "Dockerfile.dockerignore", folder / ".dockerignore") if file.is_file()]
+    lines = own[0].read_text(encoding="utf-8").splitlines() if own else []
+    for path in (ROOT / ".cache", ROOT / ".compat") if folder == ROOT else (ROOT,):
+        lines += [name := f"/{path.relative_to(folder)}", f"{name}/**"]  # after `!*/**`, one of them is not enough
+    shutil.copy(folder / "Dockerfile", scratch)
+    (scratch / "Dockerfile.dockerignore").write_text("\n".join(lines), encoding="utf-8")
+    return ["--file", str(scratch / "Dockerfile")]

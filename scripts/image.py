@@ -60,7 +60,6 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
     revision = revision_of(folder)
     shown = gitrepo.without_secrets(config.emulator_source)
     print(f"building {shown}{f' at {revision[:12]}' if revision else ''}", flush=True)
-    context.check(folder)
     environ = context.environment()
     if revision:
         stamp = gitrepo.git("log", "-1", "--format=%ct", cwd=folder, failure="git log failed")
@@ -82,7 +81,7 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
     labels = {"version": config.emulator_version or wheel_version(folder), "revision": revision, "source": origin}
     with tempfile.TemporaryDirectory() as scratch:
         iid = Path(scratch) / "iid"
-        command = ["docker", "build", "--iidfile", str(iid)]
+        command = ["docker", "build", "--iidfile", str(iid), *context.options(folder, Path(scratch))]
         for name, value in labels.items():
             command += ["--label", f"{LABEL}.{name}={value}"] if value else []
         failure = f"docker build failed in {folder}: mend its Dockerfile"

@@ -1,4 +1,3 @@
-import contextlib
 import re
 from pathlib import Path
 
@@ -127,44 +126,33 @@ def test_version_is_the_wheels(tmp_path: Path) -> None:
         image.wheel_version(tmp_path)
 
 
-@pytest.mark.parametrize("gate", ["", ".sam-cli-compat", "tools/gate"])
 @pytest.mark.parametrize(
-    ("ignored", "whole"),
-    [
-        ("", False),
-        ("{}.cache\n", False),
-        ("{}.cache\n{}.compat\n", True),
-        ("# ours\n/{}.cache/\n/{}.compat/\n", True),
-        ("**\n!dist/*.whl\n", True),
-        ("**/.compat\n**/.cache/**\n**/.sam-cli-compat\n**/gate/", True),
-        ("**\n!**/*.whl\n!{}.cache\n", False),
-    ],
+    ("gate", "kept"),
+    [("", "/.cache\n/.cache/**\n/.compat\n/.compat/**"), ("tools/gate", "/tools/gate\n/tools/gate/**")],
 )
-def test_nothing_that_the_gate_leaves_is_sent_to_the_engine(
-    repository: Path, gate: str, ignored: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("own", [".dockerignore", "Dockerfile.dockerignore"])
+def test_nothing_that_the_gate_keeps_is_sent_to_the_engine(
+    repository: Path, gate: str, kept: str, own: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(context, "ROOT", repository / gate)
-    (repository / ".dockerignore").write_text(ignored.replace("{}", f"{gate}/" if gate else ""))
-    for elsewhere in (repository / "packages", repository / "packages/emulator"):
-        context.check(elsewhere)
-    if whole:
-        context.check(repository)
-        return
-    with pytest.raises(GateError, match=rf"/\.dockerignore: add .*{re.escape(gate)}"):
-        context.check(repository)
+    monkeypatch.setattr(context, "buildkit", lambda: "1")
+    (repository / "Dockerfile").write_text("FROM scratch\n")
+    (repository / ".dockerignore").write_text("not this one")
+    (repository / own).write_text("**\n!tools")
+    assert context.options(repository / "packages", tmp_path) == []
+    assert context.options(repository, tmp_path) == ["--file", str(tmp_path / "Dockerfile")]
+    assert (tmp_path / "Dockerfile").read_text() == "FROM scratch\n"
+    assert (tmp_path / "Dockerfile.dockerignore").read_text() == f"**\n!tools\n{kept}"
 
 
-@pytest.mark.parametrize(("builder", "whole"), [("0", True), ("1", False)])
-def test_buildkit_reads_another_file_if_there_is_one(
-    repository: Path, builder: str, whole: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_classic_builder_cannot_leave_the_gate_out(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(context, "ROOT", repository)
-    monkeypatch.setattr(context, "buildkit", lambda: builder)
-    (repository / ".dockerignore").write_text("/.cache\n/.compat\n")
-    context.check(repository)
-    (repository / "Dockerfile.dockerignore").touch()
-    with contextlib.nullcontext() if whole else pytest.raises(GateError, match=r"Dockerfile\.dockerignore: add the"):
-        context.check(repository)
+    monkeypatch.setattr(context, "buildkit", lambda: "0")
+    assert context.options(repository / "packages", tmp_path) == []
+    with pytest.raises(GateError, match="install buildx"):
+        context.options(repository, tmp_path)
 
 
 @pytest.mark.engine
