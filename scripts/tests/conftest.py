@@ -241,3 +241,11 @@ def loopback(tmp_path: Path) -> Iterator[Registry]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def nothing_left(docker_client: docker.DockerClient) -> Iterator[None]:
+    """No container of the gate outlives a test."""
+    yield
+    left = docker_client.api.containers(all=True)
+    assert [container["Names"] for container in left if container["Image"].startswith(REPOSITORY)] == []
