@@ -20,6 +20,7 @@ from command import GateError, call, entry
 from config import Config, load
 
 
+@engine.needed()
 def main() -> int:
     """Return 0 for a green verdict, 1 for a red one. Raises GateError if there can be none; then none is left."""
     state.forget_verdict()

@@ -1,7 +1,9 @@
 """The Docker engine: the one the docker CLI would use, asked through the SDK."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -45,6 +47,19 @@ def connect() -> docker.DockerClient:
         else:
             remedy = f"no Docker engine answers; start it or set DOCKER_HOST ({_brief(error)})"
         raise GateError(f"{host}: {remedy}") from None
+
+
+@contextlib.contextmanager
+def needed() -> Iterator[None]:
+    """Raise GateError where the engine does not answer the SDK any more; what it answers with an error, says why."""
+    try:
+        yield
+    except RequestException as error:
+        if isinstance(error, APIError):
+            raise
+        raise GateError(
+            f"the engine does not answer any more ({_brief(error)}): start the engine and run again"
+        ) from None
 
 
 def platform(client: docker.DockerClient) -> str:

@@ -20,6 +20,7 @@ from config import local as path_of
 from leftovers import PREFIX
 
 
+@engine.needed()
 def main() -> int:
     """Leave the candidate, tagged and described, and return 0. Raises GateError if there can be none."""
     state.forget_verdict()
@@ -85,7 +86,11 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
         for name, value in labels.items():
             command += ["--label", f"{LABEL}.{name}={value}"] if value else []
         failure = f"docker build failed in {folder}: mend its Dockerfile"
-        call([*command, "."], failure=failure, cwd=folder, env=environ, log=findings / "logs/build.log")
+        try:
+            call([*command, "."], failure=failure, cwd=folder, env=environ, log=findings / "logs/build.log")
+        except GateError:
+            engine.connect()  # raises if it is not the Dockerfile that failed but the engine
+            raise
         image = iid.read_text().strip()
     if revision_of(folder).removesuffix("-dirty") != revision.removesuffix("-dirty"):
         raise GateError(f"{folder} went to another commit while the image was built: run it again")

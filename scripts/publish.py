@@ -12,6 +12,7 @@ from config import PLATFORMS, Config, load
 from tested import RefusedError, Tested, release
 
 
+@engine.needed()
 def main() -> int:
     """Return 0 when all is published, 1 if it was refused or failed on the way. Raises GateError without an engine."""
     config = load()

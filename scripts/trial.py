@@ -106,7 +106,7 @@ def still_worth_it(seen: witness.Witness) -> Callable[[], None]:
 
     def check() -> None:
         if seen.broken:
-            raise GateError(f"{seen.broken}: what runs now is not seen; run it again")
+            raise GateError(seen.gone())
         if "MAKELEVEL" in os.environ and os.getppid() != PARENT:
             raise AbandonedError("make is gone, so nobody waits for a verdict")
 

@@ -37,6 +37,10 @@ class Witness:
     strangers: list[str] = field(default_factory=list)
     broken: str = ""
 
+    def gone(self) -> str:
+        """Return what to tell and to do once the witness stopped seeing."""
+        return f"{self.broken}, so what runs is not seen any more: start the engine and run again"
+
 
 @contextlib.contextmanager
 def watch(
@@ -63,7 +67,7 @@ def watch(
         yield seen
         _mark(client, seen, "end", marks)
         if seen.broken:
-            raise GateError(f"{seen.broken}: what ran meanwhile was not seen; run it again")
+            raise GateError(seen.gone())
     finally:
         with contextlib.suppress(Exception):  # the engine may be gone, and with it the stream's socket
             stream.close()
@@ -78,10 +82,10 @@ def _mark(client: docker.DockerClient, seen: Witness, name: str, marks: dict[str
         client.api.remove_volume(volume)
     except engine.ERRORS as error:
         raise GateError(
-            f"the engine does not answer any more ({type(error).__name__}): start it and run again"
+            f"the engine does not answer any more ({type(error).__name__}): start the engine and run again"
         ) from None
     if not marks[name].wait(PATIENCE):
-        raise GateError(f"{seen.broken or 'the engine tells no events'}: what runs cannot be seen; restart the engine")
+        raise GateError(seen.gone() if seen.broken else "the engine tells no events: restart the engine and run again")
 
 
 def _read(client: docker.DockerClient, stream: Any, seen: Witness, marks: dict[str, threading.Event]) -> None:
@@ -100,7 +104,7 @@ def _read(client: docker.DockerClient, stream: Any, seen: Witness, marks: dict[s
                     attendant.end_if_deaf(client, actor["ID"])
             else:
                 _started(client, seen, created.pop(actor["ID"]) if actor["ID"] in created else _inspect(client, actor))
-        seen.broken = "the engine's event stream ended"
+        seen.broken = "the engine is gone or was restarted"
     except Exception as error:  # whatever it was, nothing is seen from here on, and that must be said
         seen.broken = f"the engine's event stream broke ({type(error).__name__})"
 

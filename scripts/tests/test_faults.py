@@ -1,15 +1,24 @@
 """A run under load, ended from outside, without its engine or its disk: never green by mistake, and nothing left."""
 
+import contextlib
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
-from .conftest import Gate
+import engine
+
+from .conftest import Gate, commit_all, copy_template, missing
 from .test_gate import judged
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
@@ -95,3 +104,132 @@ def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
     process.communicate(timeout=15)
     assert second.returncode == 2
     assert "error: another gate is running in this clone" in second.stdout
+
+
+def meet(one: Gate, other: Gate, folder: Path) -> list[dict[str, Any]]:
+    """Run the gates of two clones at once, with their emulators up at the same time, and return their verdicts."""
+    common = {
+        "TMPDIR": str(folder),
+        "SAMCLI_TESTS": "tests/test_meets.py tests/test_steps.py",
+        "COMPAT_MIN_PASSED": "1",
+    }
+    processes = [gate.popen("make", "compat", f"VENV={sys.prefix}", **common) for gate in (one, other)]
+    outputs = [process.communicate()[0] for process in processes]
+    verdicts = []
+    for gate, process, output in zip((one, other), processes, outputs, strict=True):
+        assert (gate.findings / "verdict.json").exists(), output
+        verdict = gate.verdict()
+        assert process.returncode == (0 if verdict["green"] else 2), output
+        assert verdict["runs"][0]["containers"] == {verdict["candidate"]["image_id"]: 2}, output
+        assert len(verdict["runs"][0]["tests"]) == 4
+        verdicts.append(verdict)
+    met = {file.name: file.read_text().split() for file in folder.glob("met-*")}  # by port
+    assert len(met) == 2
+    for private in zip(*met.values(), strict=True):  # names of containers, worktrees
+        assert len(set(private)) == 2, private
+    return verdicts
+
+
+@pytest.fixture
+def clone(gate: Gate, tmp_path: Path) -> Gate:
+    """A second clone with the settings of the first."""
+    return Gate(copy_template(tmp_path / "clone"), dict(gate.settings))
+
+
+def test_two_clones_one_green_one_red(gate: Gate, clone: Gate, emulator: Path, tmp_path: Path) -> None:
+    shutil.copytree(emulator, tmp_path / "broken")
+    (tmp_path / "broken/health").write_text("broken\n")
+    clone.settings["EMULATOR_SOURCE"] = str(tmp_path / "broken")
+    good, bad = meet(gate, clone, tmp_path)
+    assert good["reasons"] == []
+    assert bad["reasons"] == [
+        "develop: 2 of 4 tests failed",
+        "develop: tests/test_meets.py: no test of it passed (1 failed)",
+    ]
+    assert good["candidate"]["image_id"] != bad["candidate"]["image_id"]
+
+
+def test_two_clones_of_one_commit(gate: Gate, clone: Gate, emulator: Path, tmp_path: Path) -> None:
+    shutil.copytree(emulator, tmp_path / "emulator")
+    (tmp_path / "emulator/new").write_text(str(tmp_path))  # nothing of it is built yet
+    with (tmp_path / "emulator/Dockerfile").open("a") as dockerfile:
+        dockerfile.write("COPY new /new\n")
+    commit_all(tmp_path / "emulator")
+    shutil.copytree(tmp_path / "emulator", tmp_path / "same")
+    clone.settings["EMULATOR_SOURCE"] = str(tmp_path / "same")
+    settings = gate.settings | {"EMULATOR_SOURCE": str(tmp_path / "emulator")}
+    one, other = meet(Gate(gate.root, settings), clone, tmp_path)
+    assert (one["reasons"], other["reasons"]) == ([], [])
+    assert one["candidate"]["reference"] == other["candidate"]["reference"]
+
+
+class Way:
+    """A way to the engine that can be cut: for a gate at its end the engine is gone then."""
+
+    def __init__(self, to: str, at: Path) -> None:
+        self.to, self.address = to, f"unix://{at}"
+        self.sockets = [socket.socket(socket.AF_UNIX)]
+        self.sockets[0].bind(str(at))
+        self.sockets[0].listen(128)
+        threading.Thread(target=self.lead, daemon=True).start()
+
+    def lead(self) -> None:
+        with contextlib.suppress(OSError):  # it was cut
+            while True:
+                here, there = self.sockets[0].accept()[0], socket.socket(socket.AF_UNIX)
+                self.sockets += [here, there]
+                there.connect(self.to)
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self.forward, args=pair, daemon=True).start()
+
+    def forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        for end in self.sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def way(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[Way]:
+    to = engine.environment()["DOCKER_HOST"]
+    if not to.startswith("unix://"):
+        missing(f"the engine is not at a socket of this machine: {to}")
+    found = Way(to.removeprefix("unix://"), tmp_path / "engine")
+    yield found
+    found.cut()
+
+
+def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, way: Way, tmp_path: Path) -> None:
+    shutil.copytree(emulator, tmp_path / "slow")
+    with (tmp_path / "slow/Dockerfile").open("a") as dockerfile:
+        dockerfile.write(f'RUN ["/bin/busybox", "sleep", "30.{os.getpid()}"]\n')
+    settings = {"EMULATOR_SOURCE": str(tmp_path / "slow"), "DOCKER_HOST": way.address}
+    process = gate.popen(sys.executable, "scripts/image.py", **settings)
+    while subprocess.run(["pgrep", "-f", f"sleep 30.{os.getpid()}"], stdout=subprocess.DEVNULL).returncode:
+        assert process.poll() is None, process.communicate()[0]
+    way.cut()
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode == 2, output
+    assert re.search("^error: .*no Docker engine answers; start it", output.splitlines()[-1]), output
+    assert "Traceback" not in output
+
+
+def test_engine_that_stops_while_the_suite_runs(gate: Gate, hanging: Path, way: Way) -> None:
+    gate.make("image")
+    gate.make("samcli")
+    process = gate.popen(sys.executable, "scripts/compat.py", DOCKER_HOST=way.address)
+    wait_for(hanging / "hanging", process)
+    way.cut()
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode == 2, output
+    assert re.search("^error: the engine .*: start the engine and run again$", output.splitlines()[-1]), output
+    assert "Traceback" not in output
+    assert not (gate.findings / "verdict.json").exists()
+    assert alive(hanging) == []
+    verdict = judged(gate, "tests/test_steps.py")
+    assert verdict["green"], verdict["reasons"]

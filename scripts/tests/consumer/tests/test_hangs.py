@@ -8,7 +8,7 @@ SLEEPER = "import time; print('asleep', flush=True); time.sleep(3600)"
 
 
 def test_hangs(health):
-    """Never ends, and leaves a process in the group, one outside of it, and containers."""
+    """Never ends, and leaves a process in the group, one outside of it, and its emulator."""
     for new_session in (False, True):
         sleeper = subprocess.Popen(
             [sys.executable, "-c", SLEEPER], start_new_session=new_session, stdout=subprocess.PIPE
