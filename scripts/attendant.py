@@ -20,8 +20,8 @@ def keep_log(client: docker.DockerClient, container: str, log: Path) -> None:
     """Append all that a container prints to `log`, from now until it is gone."""
 
     def follow() -> None:
-        # the container is gone, or the engine: what came until then is in the file
-        with contextlib.suppress(*engine.ERRORS), log.open("ab") as kept:
+        # the container is gone, or the engine, or room on the disk: what came until then is in the file
+        with contextlib.suppress(OSError, *engine.ERRORS), log.open("ab") as kept:
             for chunk in client.api.logs(container, stream=True, follow=True):
                 kept.write(chunk)
                 kept.flush()

@@ -1,7 +1,9 @@
 """How a script starts and ends, and how it calls other programs."""
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 LAST_LINES = 20
+ROOM = 64 * 1024  # bytes; with less than that something has failed to write, or will
 
 
 class GateError(Exception):
@@ -47,10 +50,11 @@ def entry(main: Callable[[], int]) -> NoReturn:
     try:
         code = main()
     except GateError as error:
-        print(*(f"  | {line}" for line in error.detail), f"error: {error}", sep="\n", file=sys.stderr)
+        print(*(f"  | {line}" for line in error.detail), f"error: {error}{room()}", sep="\n", file=sys.stderr)
         code = 2
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        unnamed = "; make room on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        print(f"error: {error}{room() or unnamed}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -60,6 +64,14 @@ def entry(main: Callable[[], int]) -> NoReturn:
         print("error: this is a mistake of the gate itself: please report it with the lines above", file=sys.stderr)
         code = 2
     sys.exit(code)
+
+
+def room() -> str:
+    """Return which folder's disk is full, as the end of a message that this explains; nothing if none is."""
+    root = Path(__file__).resolve().parent.parent
+    folders = (root / ".compat", root / ".cache", Path(os.environ.get("TMPDIR") or "/tmp"))
+    full = [str(folder) for folder in folders if folder.is_dir() and shutil.disk_usage(folder).free < ROOM]
+    return f"; no room is left on the disk of {' and '.join(full)}: make some and run again" if full else ""
 
 
 def call(

@@ -37,8 +37,7 @@ def main() -> int:
         judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
         if config.compat_save_image and judged.green:
             save_image(candidate)
-        report.save(judged)
-        judged.save()
+        keep(judged, platform)
     print(report.terminal(judged), flush=True)
     return 0 if judged.green else 1
 
@@ -75,6 +74,16 @@ def save_image(candidate: Candidate) -> None:
     half = tar.with_suffix(".half")
     call(["docker", "save", "--output", half, candidate.image_id], failure=f"{tar} cannot be written")
     half.replace(tar)
+
+
+def keep(judged: verdict.Verdict, platform: str) -> None:
+    """Write verdict and summary: both, or neither."""
+    try:
+        judged.save()
+        report.save(judged)
+    except BaseException:
+        state.forget_verdict(platform)
+        raise
 
 
 def run(client: docker.DockerClient, config: Config, candidate: Candidate, checkout: samcli.Checkout) -> verdict.Run:

@@ -75,7 +75,7 @@ def markdown(verdict: Verdict) -> str:
 def save(verdict: Verdict) -> None:
     """Write summary.md; in a GitHub job also its page, and an error line for each regression."""
     text = markdown(verdict)
-    (state.folder(verdict.candidate.platform) / "summary.md").write_text(text, encoding="utf-8")
+    state.write(state.folder(verdict.candidate.platform) / "summary.md", text)
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(page).open("a", encoding="utf-8") as summary:
             summary.write(text)

@@ -26,7 +26,7 @@ def prepare() -> None:
         top.mkdir(exist_ok=True)
         ignore = top / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            write(ignore, "*\n")
 
 
 def forget_verdict(platform: str | None = None) -> None:
@@ -36,15 +36,19 @@ def forget_verdict(platform: str | None = None) -> None:
         (folder(platform or f"linux/{arch}") / name).unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write(path: Path, text: str) -> None:
     """Write a file that is either there whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".half")
     try:
-        half.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        half.write_text(text, encoding="utf-8")
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, *, remedy: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import junit
 import process
+from command import GateError, room
 from config import ROOT, Config
 from samcli import Checkout
 from verdict import Case
@@ -138,6 +139,8 @@ def run(suite: Suite, shard: Shard, worktree: Path) -> Outcome:
         else:
             problems += wrong
         test_ids = tuple(test_id for test_id in failing if test_id not in retried)
+        if problems and room():
+            raise GateError(f"shard {shard.name} {problems[0]}")
         if problems or not test_ids:
             break
     return Outcome(

@@ -233,3 +233,107 @@ def test_engine_that_stops_while_the_suite_runs(gate: Gate, hanging: Path, way: 
     assert alive(hanging) == []
     verdict = judged(gate, "tests/test_steps.py")
     assert verdict["green"], verdict["reasons"]
+
+
+class Disk:
+    """A small disk of its own for `.compat/`, with as much room left as a test wants."""
+
+    def __init__(self, at: Path) -> None:
+        self.at = at
+
+    def leave(self, pages: int | None) -> None:
+        """Leave so many pages, or all there is."""
+        filler = self.at / "filler"
+        filler.unlink(missing_ok=True)
+        free = os.statvfs(self.at).f_bavail
+        if pages is not None:
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, (free - pages) * os.sysconf("SC_PAGE_SIZE"))
+
+    def used(self) -> int:
+        disk = os.statvfs(self.at)
+        return disk.f_blocks - disk.f_bfree
+
+
+@pytest.fixture
+def disk(gate: Gate) -> Iterator[Disk]:
+    at = gate.root / ".compat"
+    at.mkdir(exist_ok=True)
+    sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
+    options = f"size=16m,uid={os.getuid()},gid={os.getgid()},mode=0755"
+    done = subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", options, "tmpfs", at], capture_output=True, text=True)
+    if done.returncode:
+        missing(f"no disk can be mounted: {done.stderr}")
+    yield Disk(at)
+    subprocess.run([*sudo, "umount", "--lazy", at], check=True)
+
+
+def out_of_room(gate: Gate, output: str) -> None:
+    assert re.search(
+        r"^error: .*no room is left on the disk of .*[.]compat: make some and run again$", output.splitlines()[-1]
+    ), output
+    assert "Traceback" not in output
+    assert list((gate.root / ".compat").glob("*/verdict*")) == []
+    assert list((gate.root / ".compat").glob("*/summary*")) == []
+
+
+@pytest.mark.parametrize("pages", [0, 1, 2])
+def test_disk_full_from_the_start(gate: Gate, disk: Disk, pages: int) -> None:
+    disk.leave(pages)
+    done = gate.script("image.py")
+    assert done.returncode == 2
+    out_of_room(gate, done.stdout)
+    disk.leave(None)
+    assert judged(gate)["green"]
+    assert (disk.at / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3, 5])
+def test_disk_full_while_the_suite_runs(gate: Gate, disk: Disk, pages: int) -> None:
+    gate.make("image")
+    gate.make("samcli")
+    disk.leave(pages)
+    done = gate.script("compat.py")
+    assert done.returncode == 2, done.stdout
+    out_of_room(gate, done.stdout)
+    disk.leave(None)
+    assert judged(gate)["green"]
+
+
+@pytest.mark.parametrize("short_of", [1, 2])
+def test_disk_full_when_the_verdict_is_written(gate: Gate, disk: Disk, short_of: int) -> None:
+    """The verdict and its summary take the last two pages."""
+    gate.make("image")
+    gate.make("samcli")
+    before = disk.used()
+    assert gate.script("compat.py").returncode == 0
+    needed = disk.used() - before
+    shutil.rmtree(gate.findings / "junit")
+    for file in (
+        gate.findings / "verdict.json",
+        gate.findings / "summary.md",
+        *gate.findings.glob("logs/suite-*"),
+        *gate.findings.glob("logs/emulator-*"),
+    ):
+        file.unlink()
+    assert disk.used() == before
+    disk.leave(needed - short_of)
+    done = gate.script("compat.py")
+    assert done.returncode == 2, done.stdout
+    out_of_room(gate, done.stdout)
+    assert "5/5" in done.stdout
+    disk.leave(None)
+    assert judged(gate)["green"]
+
+
+def test_disk_full_when_the_image_is_saved(gate: Gate, disk: Disk) -> None:
+    gate.make("image")
+    gate.make("samcli")
+    disk.leave(300)
+    done = gate.script("compat.py", COMPAT_SAVE_IMAGE="1")
+    assert done.returncode == 2
+    assert "no space left on device" in done.stdout
+    assert "image.tar cannot be written" in done.stdout.splitlines()[-1]
+    assert sorted(path.name for path in gate.findings.iterdir()) == ["candidate.json", "junit", "logs"]
+    disk.leave(None)
+    assert judged(gate)["green"]
