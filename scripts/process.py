@@ -30,8 +30,7 @@ PREFIXES = ("LC_", "PIP_", "UV_", "DOCKER_")
 NEVER = re.compile(r"DOCKER_(CONTEXT|AUTH.*|.*PASSWORD|.*TOKEN)|UV_PUBLISH_.*")
 # Above what sam-cli picks for its own containers (5000-9000), below what systems hand out for outgoing connections.
 PORTS = range(20000, 30000)
-given: set[int] = set()
-ports = threading.Lock()
+claims: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -139,12 +138,21 @@ def records(report: Path) -> Iterator[dict[str, Any]]:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now, and no other shard was given. Raises GateError if there is none."""
-    with ports:
-        for port in random.sample(PORTS, len(PORTS)):
-            with socket.socket() as probe, contextlib.suppress(OSError):
+    """Return a TCP port that nobody listens on now, and no other shard was given, of this gate or of another one on
+    this machine. Raises GateError if there is none.
+
+    An emulator may start to listen much later. Until this process ends, it claims the port for it by holding the UDP
+    port of the same number, which leaves the TCP port free.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
                 probe.bind(("0.0.0.0", port))
-                if port not in given:
-                    given.add(port)
-                    return port
+        except OSError:
+            claim.close()
+            continue
+        claims.append(claim)
+        return port
     raise GateError(f"no free port from {PORTS.start} to {PORTS.stop - 1} for an emulator: end what listens there")
