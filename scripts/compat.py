@@ -37,6 +37,7 @@ def main() -> int:
         judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
         if config.compat_save_image and judged.green:
             save_image(candidate)
+        trial.waited_for()
         keep(judged, platform)
     print(report.terminal(judged), flush=True)
     return 0 if judged.green else 1

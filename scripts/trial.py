@@ -107,7 +107,12 @@ def still_worth_it(seen: witness.Witness) -> Callable[[], None]:
     def check() -> None:
         if seen.broken:
             raise GateError(seen.gone())
-        if "MAKELEVEL" in os.environ and os.getppid() != PARENT:
-            raise AbandonedError("make is gone, so nobody waits for a verdict")
+        waited_for()
 
     return check
+
+
+def waited_for() -> None:
+    """Raise AbandonedError once make is gone."""
+    if "MAKELEVEL" in os.environ and os.getppid() != PARENT:
+        raise AbandonedError("make is gone, so nobody waits for a verdict")

@@ -20,6 +20,7 @@ import engine
 
 from .conftest import Gate, commit_all, copy_template, missing
 from .test_gate import judged
+from .test_publish import shim
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
@@ -84,16 +85,38 @@ def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
     assert alive(hanging) == []
 
 
-def test_killed_gate_leaves_no_verdict_and_the_next_run_works(
-    gate: Gate, hanging: Path, docker_client: docker.DockerClient
-) -> None:
+def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate(timeout=15)
     assert not (gate.findings / "verdict.json").exists()
     verdict = judged(gate, "tests/test_steps.py")
     assert verdict["green"], verdict["reasons"]
+    assert alive(hanging) == []
+
+
+def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}")
+    wait_for(hanging / "hanging", process)
+    process.kill()
+    output, _ = process.communicate(timeout=15)  # all that writes there has ended
+    assert output.splitlines()[-1] == "error: make is gone, so nobody waits for a verdict"
+    assert not (gate.findings / "verdict.json").exists()
+    assert alive(hanging) == []
+    verdict = judged(gate, "tests/test_steps.py")
+    assert verdict["green"], verdict["reasons"]
+
+
+def test_sigkill_of_make_at_the_last_moment(gate: Gate, tmp_path: Path) -> None:
+    path = shim(tmp_path, "save --output", "kill -KILL $(ps -o ppid= $PPID)")
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}", COMPAT_SAVE_IMAGE="1", PATH=path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert "5/5" in output
+    assert output.splitlines()[-1] == "error: make is gone, so nobody waits for a verdict"
+    assert not (gate.findings / "verdict.json").exists()
+    assert judged(gate)["green"]
 
 
 def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
