@@ -96,9 +96,10 @@ def judge(config: Config, candidate: Candidate, runs: list[Run], image_id_at_end
             reasons += [f"{ref}: {reason}" for reason in _reasons(config, candidate, run)]
     if image_id_at_end != candidate.image_id:
         now = image_id_at_end or "nothing"
-        reasons.append(
-            f"{candidate.reference} names {now} by now, not the tested {candidate.image_id}: who moved the tag?"
-        )
+        reason = f"{candidate.reference} names {now} by now, not the tested {candidate.image_id}: who moved the tag?"
+        if candidate.reference.endswith("-dirty"):
+            reason += " Two clones of one commit, both with changes, share it: give each an EMULATOR_TAG"
+        reasons.append(reason)
     return Verdict(candidate, runs, reasons)
 
 

@@ -95,6 +95,13 @@ def test_moved_tag_is_red(now: str | None) -> None:
     assert reason.startswith(f"repo/emulator:pr-1 names {now or 'nothing'} by now")
 
 
+@pytest.mark.parametrize("tag", ["pr-1", "pr-1-dirty"])
+def test_two_trees_with_changes_share_their_tag(tag: str) -> None:
+    candidate = dataclasses.replace(CANDIDATE, reference=f"repo/emulator:{tag}")
+    (reason,) = verdict.judge(CONFIG, candidate, [good("develop"), good("latest")], "sha256:bad").reasons
+    assert ("give each an EMULATOR_TAG" in reason) == (tag == "pr-1-dirty")
+
+
 def test_ref_that_was_not_run_is_red() -> None:
     assert verdict.judge(CONFIG, CANDIDATE, [good("develop")], "sha256:good").reasons == ["latest: was not run"]
 
