@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,30 @@ def commit_all(folder: Path, message: str = "all") -> str:
     return git("rev-parse", "HEAD", cwd=folder)
 
 
+ENDED: list[str] = []  # how each run of the current test ended
+
+
+class Process(subprocess.Popen[str]):
+    """A run of the gate that is noted when it has ended: by the first word of its last own line, or as killed."""
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        output, nothing = super().communicate(input, timeout)
+        own = [line for line in output.splitlines() if line.strip() and not re.match(r"make(\[\d+\])?: ", line)]
+        word = re.match(r"(?:green|red|error|refused)(?=: )|interrupted$", own[-1] if own else "")
+        ENDED.append(word[0] if word else "no verdict" if self.returncode == -signal.SIGKILL else "")
+        return output, nothing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """After a test that tries a fault: a run of it ended as its mark says, and so the table in CONTRIBUTING.md."""
+    ENDED.clear()
+    yield
+    for mark in item.iter_markers("fault"):
+        what, gets = mark.args
+        assert gets in ENDED, f"{what}: marked {gets}, ended {ENDED}"
+
+
 @dataclass
 class Gate:
     """A copy of the template with settings of its own, driven as a user would."""
@@ -64,20 +90,23 @@ class Gate:
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a make target with settings from the environment, its output in .stdout, stderr included."""
-        return subprocess.run(
-            ["make", target, f"VENV={sys.prefix}"], cwd=self.root, env=self.environ(**settings), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+        return self.run("make", target, f"VENV={sys.prefix}", **settings)
 
     def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a script by itself: its exit codes are 0, 1, 2 and 130, where make knows only 0 and 2."""
-        return subprocess.run(
-            [sys.executable, f"scripts/{name}"], cwd=self.root, env=self.environ(**settings), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+        return self.run(sys.executable, f"scripts/{name}", **settings)
 
-    def popen(self, *command: str, **settings: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+    def run(self, *command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+        with self.popen(*command, **settings) as process:
+            try:
+                output, _ = process.communicate()
+            except BaseException:  # Ctrl-C of the tests themselves
+                process.terminate()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, output)
+
+    def popen(self, *command: str, **settings: str) -> "Process":
+        return Process(
             command, cwd=self.root, env=self.environ(**settings), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip

@@ -41,6 +41,7 @@ def alive(folder: Path) -> list[int]:
     return [pid for pid, stat in status if stat.exists() and ") Z " not in stat.read_text()]
 
 
+@pytest.mark.fault("a test hangs", "red")
 def test_red_by_timeout_with_nothing_left_running(gate: Gate, hanging: Path) -> None:
     verdict = judged(gate, COMPAT_TIMEOUT="10")
     assert any(
@@ -57,6 +58,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.parametrize("whom", ["make", "script"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.fault("Ctrl-C, SIGTERM or SIGHUP while the suite runs", "interrupted")
 def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals) -> None:
     if whom == "make":
         process = gate.popen("make", "compat", f"VENV={sys.prefix}")
@@ -73,6 +75,7 @@ def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals) ->
     assert alive(hanging) == []
 
 
+@pytest.mark.fault("Ctrl-C, where a script runs the gate in the background", "interrupted")
 def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
     """A shell without job control starts it with SIGINT ignored."""
     process = gate.popen("bash", "-c", f"trap '' INT; exec make compat VENV={sys.prefix}")
@@ -85,6 +88,7 @@ def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
     assert alive(hanging) == []
 
 
+@pytest.mark.fault("SIGKILL of make and of all that it started", "no verdict")
 def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
@@ -96,6 +100,7 @@ def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     assert alive(hanging) == []
 
 
+@pytest.mark.fault("SIGKILL of make alone, while the suite runs", "error")
 def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
@@ -108,6 +113,7 @@ def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
     assert verdict["green"], verdict["reasons"]
 
 
+@pytest.mark.fault("SIGKILL of make alone, once all tests have passed", "error")
 def test_sigkill_of_make_at_the_last_moment(gate: Gate, tmp_path: Path) -> None:
     path = shim(tmp_path, "save --output", "kill -KILL $(ps -o ppid= $PPID)")
     process = gate.popen("make", "compat", f"VENV={sys.prefix}", COMPAT_SAVE_IMAGE="1", PATH=path)
@@ -119,6 +125,7 @@ def test_sigkill_of_make_at_the_last_moment(gate: Gate, tmp_path: Path) -> None:
     assert judged(gate)["green"]
 
 
+@pytest.mark.fault("a second `make compat` in the same clone", "error")
 def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
@@ -159,6 +166,8 @@ def clone(gate: Gate, tmp_path: Path) -> Gate:
     return Gate(copy_template(tmp_path / "clone"), dict(gate.settings))
 
 
+@pytest.mark.fault("another clone gates a good candidate at the same time as this one a bad one", "red")
+@pytest.mark.fault("another clone gates a bad candidate at the same time", "green")
 def test_two_clones_one_green_one_red(gate: Gate, clone: Gate, emulator: Path, tmp_path: Path) -> None:
     shutil.copytree(emulator, tmp_path / "broken")
     (tmp_path / "broken/health").write_text("broken\n")
@@ -172,6 +181,7 @@ def test_two_clones_one_green_one_red(gate: Gate, clone: Gate, emulator: Path, t
     assert good["candidate"]["image_id"] != bad["candidate"]["image_id"]
 
 
+@pytest.mark.fault("another clone gates the same commit at the same time: one tag, one image", "green")
 def test_two_clones_of_one_commit(gate: Gate, clone: Gate, emulator: Path, tmp_path: Path) -> None:
     shutil.copytree(emulator, tmp_path / "emulator")
     (tmp_path / "emulator/new").write_text(str(tmp_path))  # nothing of it is built yet
@@ -227,6 +237,7 @@ def way(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[Way]:
     found.cut()
 
 
+@pytest.mark.fault("the engine stops while the image is built", "error")
 def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, way: Way, tmp_path: Path) -> None:
     shutil.copytree(emulator, tmp_path / "slow")
     with (tmp_path / "slow/Dockerfile").open("a") as dockerfile:
@@ -242,6 +253,7 @@ def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, 
     assert "Traceback" not in output
 
 
+@pytest.mark.fault("the engine stops while the suite runs", "error")
 def test_engine_that_stops_while_the_suite_runs(gate: Gate, hanging: Path, way: Way) -> None:
     gate.make("image")
     gate.make("samcli")
@@ -301,6 +313,7 @@ def out_of_room(gate: Gate, output: str) -> None:
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2])
+@pytest.mark.fault("the disk of `.compat/` is full from the start", "error")
 def test_disk_full_from_the_start(gate: Gate, disk: Disk, pages: int) -> None:
     disk.leave(pages)
     done = gate.script("image.py")
@@ -312,6 +325,7 @@ def test_disk_full_from_the_start(gate: Gate, disk: Disk, pages: int) -> None:
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3, 5])
+@pytest.mark.fault("the disk of `.compat/` is full once the suite runs", "error")
 def test_disk_full_while_the_suite_runs(gate: Gate, disk: Disk, pages: int) -> None:
     gate.make("image")
     gate.make("samcli")
@@ -324,6 +338,7 @@ def test_disk_full_while_the_suite_runs(gate: Gate, disk: Disk, pages: int) -> N
 
 
 @pytest.mark.parametrize("short_of", [1, 2])
+@pytest.mark.fault("the disk of `.compat/` is full when all tests have passed and the verdict is written", "error")
 def test_disk_full_when_the_verdict_is_written(gate: Gate, disk: Disk, short_of: int) -> None:
     """The verdict and its summary take the last two pages."""
     gate.make("image")
@@ -349,6 +364,7 @@ def test_disk_full_when_the_verdict_is_written(gate: Gate, disk: Disk, short_of:
     assert judged(gate)["green"]
 
 
+@pytest.mark.fault("the disk of `.compat/` has no room for image.tar", "error")
 def test_disk_full_when_the_image_is_saved(gate: Gate, disk: Disk) -> None:
     gate.make("image")
     gate.make("samcli")

@@ -64,6 +64,9 @@ def test_second_run_does_nothing_again(gate: Gate) -> None:
     assert "CACHED" in log or "Using cache" in log
 
 
+@pytest.mark.fault(
+    "the caller's environment has CI, PYTEST_ADDOPTS, credentials, another emulator's port, tag and name", "green"
+)
 def test_poisoned_environment_changes_nothing(gate: Gate, tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".docker").symlink_to(Path.home() / ".docker")
@@ -84,6 +87,7 @@ def test_poisoned_environment_changes_nothing(gate: Gate, tmp_path: Path) -> Non
     assert verdict["runs"][0]["passed"] == 5
 
 
+@pytest.mark.fault("a test of aws-sam-cli fails", "red")
 def test_red_by_a_failing_test(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_failing.py tests/test_steps.py")
     assert verdict["reasons"] == ["develop: 1 of 5 tests failed"]
@@ -93,6 +97,7 @@ def test_red_by_a_failing_test(gate: Gate) -> None:
     assert "assert 'ok" in (gate.root / failed["logs"][0]).read_text()
 
 
+@pytest.mark.fault("only a subtest fails; pytest counts its test as passed too", "red")
 def test_red_by_a_failed_subtest_and_flaky_by_another(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_subtests.py tests/test_steps.py")
     assert verdict["reasons"] == [
@@ -105,6 +110,7 @@ def test_red_by_a_failed_subtest_and_flaky_by_another(gate: Gate) -> None:
     assert (once["outcome"], once["flaky"]) == ("passed", True)
 
 
+@pytest.mark.fault("a test fails, and passes on its retry", "green")
 def test_flaky_test_is_green_and_named(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_flaky.py")
     assert verdict["green"], verdict["reasons"]
@@ -112,12 +118,14 @@ def test_flaky_test_is_green_and_named(gate: Gate) -> None:
     assert not judged(gate, "tests/test_flaky.py", COMPAT_RERUNS="0")["green"]
 
 
+@pytest.mark.fault("a test fails, and skips itself on its retry", "red")
 def test_red_when_a_failed_test_skips_itself_on_the_retry(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_gives_up.py tests/test_steps.py")
     assert "develop: 1 of 4 tests failed" in verdict["reasons"]
     assert not verdict["green"]
 
 
+@pytest.mark.fault("a test leaves its emulator running, and its retry would attach to that", "green")
 def test_retry_does_not_attach_to_the_container_of_the_first_try(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_leaves_running.py")
     assert verdict["green"], verdict["reasons"]
@@ -125,6 +133,7 @@ def test_retry_does_not_attach_to_the_container_of_the_first_try(gate: Gate) -> 
     assert list(verdict["runs"][0]["containers"].values()) == [2]
 
 
+@pytest.mark.fault("of two refs with similar names, one passes and one does not run its tests", "red")
 def test_results_of_one_ref_are_not_those_of_another_that_looks_alike(gate: Gate, consumer: Path) -> None:
     git("branch", "a/b", cwd=consumer)
     git("checkout", "--quiet", "-b", "a-b", cwd=consumer)
@@ -139,6 +148,7 @@ def test_results_of_one_ref_are_not_those_of_another_that_looks_alike(gate: Gate
     assert not verdict["green"]
 
 
+@pytest.mark.fault("the checkout of aws-sam-cli in `.cache/` is edited", "green")
 def test_what_was_edited_in_the_cache_is_not_what_is_tested(gate: Gate) -> None:
     gate.make("samcli")
     installed = list((gate.root / ".cache/samcli").glob("*/src/tests/test_steps.py"))
@@ -167,6 +177,7 @@ def test_somebody_elses_folder_is_no_venv(template: Gate) -> None:
     assert thesis.exists()
 
 
+@pytest.mark.fault("all tests of a file are skipped", "red")
 def test_red_by_skipped_tests(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_steps.py tests/test_skipped.py")
     assert verdict["reasons"] == ["develop: tests/test_skipped.py: no test of it passed (2 skipped)"]
@@ -176,6 +187,7 @@ def test_red_by_skipped_tests(gate: Gate) -> None:
     ]
 
 
+@pytest.mark.fault("a file of SAMCLI_TESTS is not there any more", "red")
 def test_red_by_a_missing_file(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_steps.py tests/test_moved.py")
     assert verdict["reasons"] == [
@@ -184,17 +196,20 @@ def test_red_by_a_missing_file(gate: Gate) -> None:
     ]
 
 
+@pytest.mark.fault("all tests pass, but fewer than COMPAT_MIN_PASSED", "red")
 def test_red_by_too_few_tests(gate: Gate) -> None:
     verdict = judged(gate, "tests/test_steps.py", COMPAT_MIN_PASSED="4")
     assert verdict["reasons"] == ["develop: 3 tests passed, COMPAT_MIN_PASSED=4 asks for more"]
 
 
 @pytest.mark.parametrize("way", ["quits", "vanishes"])
+@pytest.mark.fault("pytest ends with exit code 0 before all tests have run", "red")
 def test_red_when_pytest_ends_early_with_exit_code_0(gate: Gate, way: str) -> None:
     verdict = judged(gate, f"tests/test_steps.py tests/test_{way}.py")
     assert any("without a result" in reason or "no JUnit" in reason for reason in verdict["reasons"])
 
 
+@pytest.mark.fault("a container of another image of the repository runs meanwhile", "red")
 def test_red_when_another_image_of_the_repository_ran(gate: Gate, other_image: str) -> None:
     verdict = judged(gate, "tests/test_stranger.py")
     (reason,) = verdict["reasons"]
@@ -202,6 +217,7 @@ def test_red_when_another_image_of_the_repository_ran(gate: Gate, other_image: s
     assert sorted(verdict["runs"][0]["containers"].values()) == [1, 1]
 
 
+@pytest.mark.fault("the tests use a container that was there before", "red")
 def test_red_when_a_stale_container_was_used(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
     stale = docker_client.containers.run(other_image, ["9014"], name="stale-emulator", detach=True)
     try:
@@ -213,12 +229,14 @@ def test_red_when_a_stale_container_was_used(gate: Gate, docker_client: docker.D
     ]
 
 
+@pytest.mark.fault("the candidate's tag is moved to another image while the suite runs", "red")
 def test_red_when_the_tag_was_moved(gate: Gate, other_image: str) -> None:
     verdict = judged(gate, "tests/test_moves_tag.py")
     (reason,) = verdict["reasons"]
     assert "who moved the tag?" in reason
 
 
+@pytest.mark.fault("a container of another gate, of another image of the repository, runs meanwhile", "green")
 def test_containers_of_another_gate_are_left_apart(
     gate: Gate, docker_client: docker.DockerClient, other_image: str
 ) -> None:
@@ -298,6 +316,7 @@ def test_labels_and_tag_of_a_git_source(
         ("compat.py", {"SAMCLI_REFS": "v0.0.0"}, "installed for other settings: run `make samcli`"),
     ],
 )
+@pytest.mark.fault("a setting is wrong, or not the one that the candidate or aws-sam-cli was made with", "error")
 def test_bad_input_is_one_line_and_exit_code_2(gate: Gate, script: str, settings: dict[str, str], says: str) -> None:
     gate.make("image")
     gate.make("samcli")
@@ -311,6 +330,7 @@ def test_bad_input_is_one_line_and_exit_code_2(gate: Gate, script: str, settings
     assert sorted(path.name for path in (gate.root / ".cache/samcli").iterdir()) == before
 
 
+@pytest.mark.fault("the image cannot be built", "error")
 def test_failing_build_shows_its_last_lines(gate: Gate, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY not-there /\n")
     done = gate.script("image.py", EMULATOR_SOURCE=str(tmp_path))
@@ -319,6 +339,7 @@ def test_failing_build_shows_its_last_lines(gate: Gate, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("error: docker build failed")
 
 
+@pytest.mark.fault("aws-sam-cli cannot be installed", "error")
 def test_failing_install_leaves_nothing(gate: Gate, consumer: Path, tmp_path: Path) -> None:
     git("clone", "--quiet", str(consumer), str(tmp_path / "broken"), cwd=tmp_path)
     project = tmp_path / "broken/pyproject.toml"
@@ -330,6 +351,7 @@ def test_failing_install_leaves_nothing(gate: Gate, consumer: Path, tmp_path: Pa
     assert not list((gate.root / ".cache/samcli").glob(f"{commit[:12]}*"))
 
 
+@pytest.mark.fault("the candidate's tag is moved to another image before the suite runs", "error")
 def test_tag_moved_before_the_suite(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
     gate.make("image")
     gate.make("samcli")

@@ -172,6 +172,7 @@ def test_prebuild_that_is_make_knows_nothing_of_the_gates_make(
 
 
 @pytest.mark.parametrize("target", ["image", "compat"])
+@pytest.mark.fault("there is no engine", "error")
 def test_no_engine(template: Gate, target: str) -> None:
     """Also what `make compat` says, where aws-sam-cli would be installed meanwhile."""
     unreachable = {"SAMCLI_SOURCE": "nowhere", "DOCKER_HOST": "unix:///nowhere.sock"}

@@ -164,17 +164,20 @@ def refused(release: Release, loopback: Registry, *says: str) -> None:
     assert published(loopback) == [None] * 4
 
 
+@pytest.mark.fault("publishing what has a red verdict", "refused")
 def test_red_verdict(release: Release, loopback: Registry) -> None:
     release.judge("linux/arm64", green=False)
     refused(release, loopback, "linux/arm64: the verdict is red", "linux/arm64: develop: 1 of 1 tests failed")
 
 
+@pytest.mark.fault("publishing with a verdict edited to green, its reasons left in it", "refused")
 def test_green_without_its_reasons_being_empty(release: Release, loopback: Registry) -> None:
     verdict = json.loads(release.file("linux/amd64").read_text()) | {"reasons": ["develop: no test of it passed"]}
     release.write("linux/amd64", verdict)
     refused(release, loopback, "linux/amd64: the verdict is red")
 
 
+@pytest.mark.fault("publishing without a verdict of one platform", "refused")
 def test_every_reason_is_told(release: Release, loopback: Registry) -> None:
     release.file("linux/arm64").unlink()
     release.judge("linux/amd64", version="", revision="")
@@ -184,12 +187,14 @@ def test_every_reason_is_told(release: Release, loopback: Registry) -> None:
 @pytest.mark.parametrize(
     "verdict", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}', BLANKS]
 )
+@pytest.mark.fault("publishing with a verdict that is damaged or made up", "refused")
 def test_damaged_verdict(release: Release, loopback: Registry, verdict: str) -> None:
     release.file("linux/arm64").write_text(verdict)
     refused(release, loopback, "linux/arm64: ")
 
 
 @pytest.mark.parametrize("what", ["version", "revision"])
+@pytest.mark.fault("publishing platforms of two versions or revisions", "refused")
 def test_platforms_that_differ(release: Release, loopback: Registry, what: str) -> None:
     if what == "version":
         release.judge("linux/arm64", version="1.2.2")
@@ -198,23 +203,27 @@ def test_platforms_that_differ(release: Release, loopback: Registry, what: str) 
     refused(release, loopback, f"the platforms are not of one {what}: linux/amd64 is ")
 
 
+@pytest.mark.fault("publishing what was built from a tree with changes", "refused")
 def test_dirty_candidate(release: Release, loopback: Registry) -> None:
     for platform in BOTH:
         release.judge(platform, revision=f"{REVISION}-dirty")
     refused(release, loopback, f"built from a tree with changes ({REVISION}-dirty)")
 
 
+@pytest.mark.fault("publishing what only its tag says was built from a tree with changes", "refused")
 def test_dirty_by_its_tag_only(release: Release, loopback: Registry) -> None:
     release.judge("linux/amd64", tag="pr-1234567890ab-dirty")
     refused(release, loopback, "linux/amd64: it was built from a tree with changes")
 
 
+@pytest.mark.fault("publishing with one platform's verdict copied to the other", "refused")
 def test_verdict_of_another_platform(release: Release, loopback: Registry) -> None:
     shutil.copy(release.file("linux/amd64"), release.file("linux/arm64"))
     refused(release, loopback, "linux/arm64: the verdict is of linux/amd64")
 
 
 @pytest.mark.parametrize("protects", ["candidate.json", "tag"])
+@pytest.mark.fault("publishing with a verdict edited to name another image", "refused")
 def test_verdict_edited_to_another_id(release: Release, loopback: Registry, protects: str) -> None:
     good = release.judge("linux/amd64")  # the tag, which both platforms have, is its again
     bad = release.build("linux/amd64", content="bad")
@@ -224,6 +233,7 @@ def test_verdict_edited_to_another_id(release: Release, loopback: Registry, prot
     refused(release, loopback, "by now, the verdict is of" if protects == "tag" else "candidate.json beside it is of")
 
 
+@pytest.mark.fault("publishing after the candidate's tag was moved to another image", "refused")
 def test_image_retagged_after_its_verdict(
     release: Release, loopback: Registry, docker_client: docker.DockerClient
 ) -> None:
@@ -253,6 +263,7 @@ def test_image_from_its_tar(release: Release, loopback: Registry) -> None:
         assert latest.members[platform] == arch.digest
 
 
+@pytest.mark.fault("publishing from an image.tar that holds another image", "refused")
 def test_tar_with_another_image(release: Release, loopback: Registry) -> None:
     save_and_forget(release, "linux/arm64", release.build("linux/arm64", content="bad"))
     release.client.images.remove(release.ids["linux/arm64"], force=True)
@@ -260,6 +271,7 @@ def test_tar_with_another_image(release: Release, loopback: Registry) -> None:
 
 
 @pytest.mark.parametrize("tar", [None, b"", b"no tar at all"], ids=["none", "empty", "damaged"])
+@pytest.mark.fault("publishing from an image.tar that is missing, empty or damaged", "refused")
 def test_no_image_to_be_had(release: Release, loopback: Registry, tar: bytes | None) -> None:
     release.client.images.remove(release.ids["linux/arm64"], force=True)
     if tar is not None:
@@ -268,6 +280,7 @@ def test_no_image_to_be_had(release: Release, loopback: Registry, tar: bytes | N
 
 
 @pytest.mark.parametrize("tag", ["v1.2.1", "v1.2.1-arm64"])
+@pytest.mark.fault("publishing a version that exists with other content", "refused")
 def test_version_that_exists_with_other_content(release: Release, loopback: Registry, tag: str) -> None:
     other = release.build("linux/arm64", content="bad")
     release.client.images.get(other).tag(loopback.repository, tag)
@@ -301,6 +314,7 @@ def shim(folder: Path, when: str, action: str) -> str:
     ],
     ids=["at the first push", "between the pushes", "before the list", "before latest"],
 )
+@pytest.mark.fault("the registry goes down at any step of publishing", "error")
 def test_registry_that_goes_down(
     release: Release, loopback: Registry, tmp_path: Path, when: str, pushed: list[str]
 ) -> None:
@@ -339,6 +353,7 @@ def test_registry_that_goes_down(
         again.wait()
 
 
+@pytest.mark.fault("publishing a version that exists with fewer platforms", "refused")
 def test_list_of_fewer_platforms_is_other_content(release: Release, loopback: Registry) -> None:
     assert release.publish(PUBLISH_PLATFORMS="linux/amd64").returncode == 0
     before = published(loopback)
@@ -348,6 +363,7 @@ def test_list_of_fewer_platforms_is_other_content(release: Release, loopback: Re
     assert published(loopback) == before
 
 
+@pytest.mark.fault("there is no registry to publish to", "error")
 def test_registry_that_is_not_there(release: Release, loopback: Registry) -> None:
     loopback.process.kill()
     loopback.process.wait()
