@@ -63,7 +63,8 @@ def emulates_amd64() -> bool:
 def forget(findings: Path) -> None:
     """Remove what an earlier run found out, but for the candidate and how it was built."""
     shutil.rmtree(findings / "junit", ignore_errors=True)
-    (findings / "image.tar").unlink(missing_ok=True)
+    for tar in ("image.tar", "image.half"):
+        (findings / tar).unlink(missing_ok=True)
     for kind in ("suite", "emulator"):
         for log in (findings / "logs").glob(f"{kind}-*"):
             log.unlink()

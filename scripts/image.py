@@ -1,9 +1,9 @@
 """make image: build the candidate, or adopt one that exists, and tag it so that sam-cli uses it."""
 
 import contextlib
+import hashlib
 import json
 import re
-import secrets
 import tempfile
 from pathlib import Path
 
@@ -171,8 +171,10 @@ def describe(client: docker.DockerClient, config: Config, image: str, reference:
 
 def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
     """Return the durable packages in an image by its own pip, with versions; none if it has no pip that works."""
-    # A name of a gate's own: the witness of another gate on this engine leaves such containers apart.
-    name = f"{PREFIX}{secrets.token_hex(4)}-packages"
+    # A name of a gate's own: the witness of another gate on this engine leaves such containers apart. It is this
+    # clone's, so that what a killed run left is found.
+    name = f"{PREFIX}{hashlib.sha256(bytes(state.CACHE)).hexdigest()[:8]}-packages"
+    engine.remove_container(client, name)
     try:
         listing = client.containers.run(
             image, ["list", "--format=json"], entrypoint="pip", name=name, network_mode="none", stderr=False

@@ -24,9 +24,11 @@ def none(client: docker.DockerClient) -> Iterator[str]:
     """
     journal = state.CACHE / "run"
     if journal.exists():
-        clean(client, journal.read_text())
+        earlier, _, clone = journal.read_text().partition("\n")
+        if clone == str(state.CACHE):  # else this clone is a copy, and that run may be going on in the first one
+            clean(client, earlier)
     run = secrets.token_hex(4)
-    journal.write_text(run)
+    journal.write_text(f"{run}\n{state.CACHE}")
     try:
         yield run
     finally:

@@ -100,6 +100,33 @@ def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     assert alive(hanging) == []
 
 
+@pytest.mark.fault(
+    "SIGKILL of make and of all that it started, while the candidate's packages are listed", "no verdict"
+)
+def test_sigkill_while_the_packages_are_listed(
+    gate: Gate, docker_client: docker.DockerClient, emulator: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(emulator, tmp_path / "slow")
+    (tmp_path / "slow/pip").write_text("#!/bin/busybox sh\n/bin/busybox sleep 3600\n")
+    (tmp_path / "slow/pip").chmod(0o755)
+    with (tmp_path / "slow/Dockerfile").open("a") as dockerfile:
+        dockerfile.write("COPY pip /bin/pip\n")
+
+    def listings() -> list[str]:
+        return [
+            name for found in docker_client.api.containers(all=True) for name in found["Names"] if "-packages" in name
+        ]
+
+    before = listings()
+    process = gate.popen("make", "image", f"VENV={sys.prefix}", EMULATOR_SOURCE=str(tmp_path / "slow"))
+    while listings() == before:
+        assert process.poll() is None, process.communicate()[0]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=15)
+    assert gate.make("image").returncode == 0
+    assert listings() == before
+
+
 @pytest.mark.fault("SIGKILL of make alone, while the suite runs", "error")
 def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
@@ -122,7 +149,9 @@ def test_sigkill_of_make_at_the_last_moment(gate: Gate, tmp_path: Path) -> None:
     assert "5/5" in output
     assert output.splitlines()[-1] == "error: make is gone, so nobody waits for a verdict"
     assert not (gate.findings / "verdict.json").exists()
+    (gate.findings / "image.half").touch()  # had the kill come a moment earlier
     assert judged(gate)["green"]
+    assert list(gate.findings.glob("image.*")) == []
 
 
 @pytest.mark.fault("a second `make compat` in the same clone", "error")
@@ -194,6 +223,20 @@ def test_two_clones_of_one_commit(gate: Gate, clone: Gate, emulator: Path, tmp_p
     one, other = meet(Gate(gate.root, settings), clone, tmp_path)
     assert (one["reasons"], other["reasons"]) == ([], [])
     assert one["candidate"]["reference"] == other["candidate"]["reference"]
+
+
+@pytest.mark.fault("this clone was copied, `.cache/` and all, while another gate ran in it", "green")
+def test_copied_clone_does_not_end_the_run_of_the_first(gate: Gate, clone: Gate, hanging: Path) -> None:
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}")
+    wait_for(hanging / "hanging", process)
+    (clone.root / ".cache").mkdir()
+    shutil.copy(gate.root / ".cache/run", clone.root / ".cache")
+    verdict = judged(clone, "tests/test_steps.py")
+    assert verdict["green"], verdict["reasons"]
+    assert len(alive(hanging)) == 2
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=15)
+    assert "interrupted" in output
 
 
 class Way:
