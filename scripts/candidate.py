@@ -33,6 +33,12 @@ class Candidate:
         """The reference without its tag."""
         return self.reference.rpartition(":")[0]
 
+    def shared(self) -> str:
+        """Return who else may have moved the tag, as the end of a message; nothing if it is this commit's alone."""
+        if not self.reference.endswith("-dirty"):
+            return ""
+        return " (Two clones of one commit, both with changes, share it: give each an EMULATOR_TAG)"
+
     def save(self) -> None:
         """Write candidate.json into the platform's folder, whole or not at all."""
         state.write_json(state.folder(self.platform) / NAME, asdict(self))

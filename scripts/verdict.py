@@ -97,9 +97,7 @@ def judge(config: Config, candidate: Candidate, runs: list[Run], image_id_at_end
     if image_id_at_end != candidate.image_id:
         now = image_id_at_end or "nothing"
         reason = f"{candidate.reference} names {now} by now, not the tested {candidate.image_id}: who moved the tag?"
-        if candidate.reference.endswith("-dirty"):
-            reason += " Two clones of one commit, both with changes, share it: give each an EMULATOR_TAG"
-        reasons.append(reason)
+        reasons.append(reason + candidate.shared())
     return Verdict(candidate, runs, reasons)
 
 
