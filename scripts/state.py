@@ -48,6 +48,7 @@ def write(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all."""
     write(path, json.dumps(value, indent=2) + "\n")
 
 
