@@ -10,6 +10,7 @@ from config import Config
 
 LABEL = "org.opencontainers.image"
 NAME = "candidate.json"
+SHARED = "If another clone of its commit moved the tag, give each an EMULATOR_TAG"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,6 @@ class Candidate:
     def repository(self) -> str:
         """The reference without its tag."""
         return self.reference.rpartition(":")[0]
-
-    def shared(self) -> str:
-        """Return who else may have moved the tag, as the end of a message; nothing if it is this commit's alone."""
-        if not self.reference.endswith("-dirty"):
-            return ""
-        return " (Two clones of one commit, both with changes, share it: give each an EMULATOR_TAG)"
 
     def save(self) -> None:
         """Write candidate.json into the platform's folder, whole or not at all."""

@@ -47,7 +47,7 @@ def check(client: docker.DockerClient, candidate: Candidate) -> None:
     """Raise GateError unless the candidate is what sam-cli would use now and this machine can run its functions."""
     if engine.image_id(client, candidate.reference) != candidate.image_id:
         raise GateError(
-            f"{candidate.reference} does not name the candidate any more: run `make image`{candidate.shared()}"
+            f"{candidate.reference} does not name the candidate any more: run `make image`. {candidates.SHARED}"
         )
     if not candidate.platform.endswith("/amd64") and not emulates_amd64():
         raise GateError(

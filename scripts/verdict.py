@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import state
-from candidate import Candidate
+from candidate import SHARED, Candidate
 from config import Config
 
 NAME = "verdict.json"
@@ -97,7 +97,7 @@ def judge(config: Config, candidate: Candidate, runs: list[Run], image_id_at_end
     if image_id_at_end != candidate.image_id:
         now = image_id_at_end or "nothing"
         reason = f"{candidate.reference} names {now} by now, not the tested {candidate.image_id}: who moved the tag?"
-        reasons.append(reason + candidate.shared())
+        reasons.append(f"{reason} {SHARED}")
     return Verdict(candidate, runs, reasons)
 
 

@@ -93,13 +93,7 @@ def test_container_of_another_image_is_red() -> None:
 def test_moved_tag_is_red(now: str | None) -> None:
     (reason,) = reasons(good("develop"), now)
     assert reason.startswith(f"repo/emulator:pr-1 names {now or 'nothing'} by now")
-
-
-@pytest.mark.parametrize("tag", ["pr-1", "pr-1-dirty"])
-def test_two_trees_with_changes_share_their_tag(tag: str) -> None:
-    candidate = dataclasses.replace(CANDIDATE, reference=f"repo/emulator:{tag}")
-    (reason,) = verdict.judge(CONFIG, candidate, [good("develop"), good("latest")], "sha256:bad").reasons
-    assert ("give each an EMULATOR_TAG" in reason) == (tag == "pr-1-dirty")
+    assert reason.endswith("give each an EMULATOR_TAG")
 
 
 def test_ref_that_was_not_run_is_red() -> None:
