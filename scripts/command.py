@@ -28,6 +28,29 @@ class GateError(Exception):
         self.detail = detail
 
 
+class AbandonedError(GateError):
+    """Nobody waits for this run any more."""
+
+
+def makes() -> list[int]:
+    """Return the process id of this one's parent and, where /proc tells, those of the makes above it."""
+    found = [os.getppid()]
+    with contextlib.suppress(OSError, ValueError):
+        while (stat := Path(f"/proc/{found[-1]}/stat").read_text()).partition(" ")[2].startswith(("(make)", "(gmake)")):
+            found.append(int(stat.split()[3]))
+        found[1:] = found[1:-1]  # the last is no make
+    return found
+
+
+MAKES = makes()
+
+
+def waited_for() -> None:
+    """Raise AbandonedError once a make that called this script is gone: SIGKILL of it tells nobody else."""
+    if "MAKELEVEL" in os.environ and makes() != MAKES:
+        raise AbandonedError("make is gone, so nobody waits for a verdict")
+
+
 def tools_path() -> str:
     """Return PATH with the folder of this Python first: uv is there."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -105,7 +128,11 @@ def call(
     except FileNotFoundError as error:
         raise GateError(f"{failure}: {error.filename} is not there; install it") from None
     try:
-        out, err = process.communicate()
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                out, err = process.communicate(timeout=0.5)
+                break
+            waited_for()
     except BaseException:  # Ctrl-C: what it started goes too
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

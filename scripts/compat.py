@@ -16,7 +16,7 @@ import state
 import trial
 import verdict
 from candidate import Candidate
-from command import GateError, call, entry
+from command import GateError, call, entry, waited_for
 from config import Config, load
 
 
@@ -37,7 +37,7 @@ def main() -> int:
         judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
         if config.compat_save_image and judged.green:
             save_image(candidate)
-        trial.waited_for()
+        waited_for()
         keep(judged, platform)
     print(report.terminal(judged), flush=True)
     return 0 if judged.green else 1

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import platform as machine
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from command import GateError
 from config import ROOT
 
 CACHE = ROOT / ".cache"
+PATIENCE = 5.0  # seconds; a run whose make was killed has noticed and cleaned up by then
 COMPAT = ROOT / ".compat"
 
 
@@ -64,13 +66,19 @@ def read_json(path: Path, *, remedy: str) -> Any:
 def lock(part: str = "") -> Iterator[None]:
     """Hold this clone: alone, or a part of it, which runs beside other parts.
 
-    The system drops a lock with its process, so a killed run leaves none. Raises GateError if another run holds it.
+    The system drops a lock with its process, so a killed run leaves none. Raises GateError if another run still holds
+    it after PATIENCE.
     """
     prepare()
+    deadline = time.monotonic() + PATIENCE
     with (CACHE / "lock").open("w") as whole, (CACHE / f"lock-{part}").open("w") as own:
-        try:
-            fcntl.flock(whole, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GateError("another gate is running in this clone: wait for it, or use a second clone") from None
+        while True:
+            try:
+                fcntl.flock(whole, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise GateError("another gate is running in this clone: wait, or use a second clone") from None
+                time.sleep(0.1)
         yield

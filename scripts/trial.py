@@ -1,6 +1,5 @@
 """One trial: tests of one aws-sam-cli against one image, watched from beginning to end."""
 
-import os
 import shutil
 import tempfile
 import time
@@ -19,16 +18,10 @@ import shards
 import state
 import suite
 import witness
-from command import GateError
+from command import GateError, waited_for
 from config import Config
 from samcli import Checkout
 from verdict import Case
-
-PARENT = os.getppid()
-
-
-class AbandonedError(GateError):
-    """Nobody waits for this run any more."""
 
 
 @dataclass
@@ -110,9 +103,3 @@ def still_worth_it(seen: witness.Witness) -> Callable[[], None]:
         waited_for()
 
     return check
-
-
-def waited_for() -> None:
-    """Raise AbandonedError once make is gone."""
-    if "MAKELEVEL" in os.environ and os.getppid() != PARENT:
-        raise AbandonedError("make is gone, so nobody waits for a verdict")

@@ -140,6 +140,18 @@ def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
     assert verdict["green"], verdict["reasons"]
 
 
+@pytest.mark.fault("SIGKILL of make alone, while the candidate is built and aws-sam-cli installed", "error")
+def test_sigkill_of_make_alone_before_the_suite(gate: Gate, tmp_path: Path) -> None:
+    building = tmp_path / "building"
+    process = gate.popen("make", "compat", f"VENV={sys.prefix}", EMULATOR_PREBUILD=f"touch '{building}' && sleep 3600")
+    wait_for(building, process)
+    process.kill()  # what the make below it started is not told
+    verdict = judged(gate)
+    assert verdict["green"], verdict["reasons"]
+    output, _ = process.communicate(timeout=15)
+    assert "error: make is gone, so nobody waits for a verdict" in output
+
+
 @pytest.mark.fault("SIGKILL of make alone, once all tests have passed", "error")
 def test_sigkill_of_make_at_the_last_moment(gate: Gate, tmp_path: Path) -> None:
     path = shim(tmp_path, "save --output", "kill -KILL $(ps -o ppid= $PPID)")
