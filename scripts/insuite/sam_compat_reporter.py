@@ -40,6 +40,8 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
+    if report.when == "setup":  # of another try, perhaps: older plugins report no teardown of the first
+        unfinished.pop(report.nodeid, None)
     if report.outcome == "rerun":
         tell({"rerun": report.nodeid})
     test = unfinished.setdefault(report.nodeid, {"finished": report.nodeid, "outcome": "passed", "seconds": 0.0})

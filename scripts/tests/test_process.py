@@ -1,10 +1,13 @@
-"""The port of a shard's emulator."""
+"""A shard's pytest process: the port of its emulator, and what its plugin tells."""
 
 import contextlib
+import importlib
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +61,23 @@ def test_a_port_that_another_gate_was_given_is_its_own_until_it_ends() -> None:
     other.communicate()
     assert sorted([*theirs, *ours]) == list(PORTS)
     assert set(all_that_are_given()) == theirs
+
+
+@pytest.mark.parametrize("teardown", [True, False], ids=["with", "without"])
+def test_plugin_tells_once_of_a_test_that_is_tried_again(
+    teardown: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """pytest-rerunfailures reports the teardown of the first try since some version; aws-sam-cli has an older one."""
+    monkeypatch.setenv("SAM_COMPAT_REPORT", str(tmp_path / "report"))
+    monkeypatch.setenv("SAM_COMPAT_WORKTREE", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "sam_compat_reporter", raising=False)
+    monkeypatch.syspath_prepend(process.PLUGIN)
+    plugin = importlib.import_module("sam_compat_reporter")
+    first = [("setup", "passed"), ("call", "rerun"), ("teardown", "passed")]
+    second = [("setup", "passed"), ("call", "failed"), ("teardown", "passed")]
+    for when, outcome in (first if teardown else first[:2]) + second:
+        plugin.pytest_runtest_logreport(SimpleNamespace(nodeid="t", when=when, outcome=outcome, duration=1.0))
+    assert list(process.records(tmp_path / "report")) == [
+        {"rerun": "t"},
+        {"finished": "t", "outcome": "failed", "seconds": 3.0},
+    ]
