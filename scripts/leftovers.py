@@ -37,7 +37,7 @@ def none(client: docker.DockerClient) -> Iterator[str]:
 
 
 def clean(client: docker.DockerClient, run: str) -> bool:
-    """Kill the processes of a run, remove the containers with its name and those that mount this clone's worktrees.
+    """Kill the processes of a run, remove the containers with its name and those that mount something of .cache/.
 
     Return whether all of it could be done.
     """
@@ -51,7 +51,7 @@ def clean(client: docker.DockerClient, run: str) -> bool:
         for container in containers:
             named = any(name.startswith(f"/{PREFIX}{run}-") for name in container.get("Names") or [])
             mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
-            if named or any(source.is_relative_to(state.CACHE / "samcli") for source in mounts):
+            if named or any(source.is_relative_to(state.CACHE) for source in mounts):
                 try:
                     engine.remove_container(client, container["Id"])
                 except engine.ERRORS:

@@ -21,7 +21,7 @@ from command import GateError
 # A run copies it beside its homes: Python's caches of it must not lie in the repository.
 PLUGIN = Path(__file__).parent / "insuite"
 EXACT = {
-    "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", "SAM_SKIP_PULL_IMAGE",
+    "LANG", "LANGUAGE", "TZ", "SAM_SKIP_PULL_IMAGE",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
 }  # fmt: skip
 PROXY = re.compile(r"(http|https|ftp|all|no)_proxy", re.IGNORECASE)
@@ -46,6 +46,11 @@ class Pytest:
     report: Path
     log: Path
 
+    @property
+    def tmp(self) -> Path:
+        """The folder for temporary files: beside its HOME, which stays empty."""
+        return self.home.with_name(f"{self.home.name}-tmp")
+
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what of the caller's environment may reach the suite: where tools and networks are, nothing more."""
@@ -65,6 +70,8 @@ def environment(pytest: Pytest, engine: Mapping[str, str]) -> dict[str, str]:
         **engine,
         "PATH": os.pathsep.join([str(pytest.python.parent), os.environ.get("PATH", os.defpath)]),
         "HOME": str(pytest.home),
+        # Here, so that a container that mounts something of it is known as this clone's.
+        "TMPDIR": str(pytest.tmp),
         "PYTHONPATH": str(pytest.home.parent / PLUGIN.name),
         "SAM_COMPAT_REPORT": str(pytest.report),
         "SAM_COMPAT_WORKTREE": str(pytest.worktree),
@@ -93,7 +100,8 @@ def run(
     It has to be past `deadline`, by the monotonic clock, or once `stop` is set. What its plugin reports goes to
     `tell` meanwhile. Whatever happens, none of its processes is left.
     """
-    pytest.home.mkdir(exist_ok=True)
+    for folder in (pytest.home, pytest.tmp):
+        folder.mkdir(exist_ok=True)
     pytest.log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(pytest.python), "-m", "pytest", "-p", "sam_compat_reporter", *pytest.arguments]
     told = 0

@@ -139,6 +139,13 @@ def test_the_emulator_of_the_incident_is_red_and_the_report_names_the_calls(brok
     assert "An error occurred (Service) when calling" in output, "what boto3 gets of sam local start-lambda"
 
 
+def test_no_function_of_these_runs_is_left(docker_client: docker.DockerClient, broken: Found) -> None:
+    """An execution that got no answer leaves its function's container behind, and sam does not care."""
+    functions = docker_client.containers.list(all=True, filters={"label": "sam.cli.container.type"})
+    mounts = {mount["Source"] for function in functions for mount in function.attrs["Mounts"]}
+    assert [source for source in mounts if source.endswith("/project0/functions")] == []
+
+
 def test_readme_shows_these_verdicts(broken: Found, mended: Found) -> None:
     readme = (ROOT / "README.md").read_text()
     assert [row(verdict) for _, verdict in (broken, mended) if row(verdict) not in readme] == []

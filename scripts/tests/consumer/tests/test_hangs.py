@@ -14,7 +14,7 @@ def test_hangs(health):
             [sys.executable, "-c", SLEEPER], start_new_session=new_session, stdout=subprocess.PIPE
         )
         sleeper.stdout.readline()
-        with Path(os.environ["TMPDIR"], "sleepers").open("a") as pids:
+        with Path(os.environ["UV_TEST_FOLDER"], "sleepers").open("a") as pids:
             pids.write(f"{sleeper.pid}\n")
-    Path(os.environ["TMPDIR"], "hanging").touch()
+    Path(os.environ["UV_TEST_FOLDER"], "hanging").touch()
     time.sleep(3600)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def test_meets(health):
-    folder = Path(os.environ["TMPDIR"])
+    folder = Path(os.environ["UV_TEST_FOLDER"])
     here = folder / f"met-{os.environ['DURABLE_EXECUTIONS_EMULATOR_PORT']}"
     here.write_text(f"{os.environ['DURABLE_EXECUTIONS_CONTAINER_NAME']} {Path.cwd()}")
     deadline = time.monotonic() + 60
