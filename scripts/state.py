@@ -3,13 +3,14 @@
 import contextlib
 import fcntl
 import json
+import os
 import platform as machine
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from command import GateError
+from command import MAKES, GateError
 from config import ROOT
 
 CACHE = ROOT / ".cache"
@@ -64,7 +65,7 @@ def read_json(path: Path, *, remedy: str) -> Any:
 
 @contextlib.contextmanager
 def lock(part: str = "") -> Iterator[None]:
-    """Hold this clone: alone, or a part of it, which runs beside other parts.
+    """Hold this clone: alone, or a part of it, which runs beside other parts of the same make.
 
     The system drops a lock with its process, so a killed run leaves none. Raises GateError if another run still holds
     it after PATIENCE.
@@ -76,9 +77,39 @@ def lock(part: str = "") -> Iterator[None]:
             try:
                 fcntl.flock(whole, (fcntl.LOCK_SH if part else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                claim()
                 break
             except BlockingIOError:
+                for held in (own, whole):
+                    fcntl.flock(held, fcntl.LOCK_UN)
                 if time.monotonic() > deadline:
                     raise GateError("another gate is running in this clone: wait, or use a second clone") from None
                 time.sleep(0.1)
         yield
+
+
+def claim() -> None:
+    """Note that this clone is that of the topmost make above, between its scripts too, until it is gone.
+
+    A script that no make called is its own. Raises BlockingIOError if it is another make's.
+    """
+    ours = _process(MAKES[-1] if "MAKELEVEL" in os.environ else os.getpid())
+    with (CACHE / "claim").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        theirs = file.read()
+        if theirs not in ("", ours) and theirs == _process(int(theirs.split()[0])):
+            raise BlockingIOError
+        file.truncate(0)
+        file.write(ours)
+
+
+def _process(pid: int) -> str:
+    """Return a process id and, where /proc says it, since when it runs; nothing if it is gone."""
+    try:
+        if not Path("/proc/self/stat").exists():
+            os.kill(pid, 0)
+            return f"{pid}"
+        return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except OSError:
+        return ""

@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
 @pytest.fixture
 def hanging(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A TMPDIR in which a hanging test tells where it is."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    """A folder in which a hanging test tells where it is; UV_* is what reaches it."""
+    monkeypatch.setenv("UV_TEST_FOLDER", str(tmp_path))
     monkeypatch.setitem(gate.settings, "SAMCLI_TESTS", "tests/test_hangs.py tests/test_steps.py")
     return tmp_path
 
@@ -177,10 +177,29 @@ def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
     assert "error: another gate is running in this clone" in second.stdout
 
 
+@pytest.mark.fault("a second `make compat` with other settings, while the candidate of the first is built", "error")
+def test_second_gate_does_not_touch_what_the_first_one_made(gate: Gate, tmp_path: Path) -> None:
+    building = tmp_path / "building"
+    gate.make("samcli")
+    first = gate.popen("make", "compat", f"VENV={sys.prefix}", EMULATOR_PREBUILD=f"touch '{building}' && sleep 10")
+    wait_for(building, first)
+    second = gate.make("compat", SAMCLI_REFS="HEAD")
+    assert second.stdout.count("error: another gate is running in this clone") == 2, "image and samcli"
+    assert first.communicate(timeout=60)[0].splitlines()[-1].startswith("green: ")
+
+
+@pytest.mark.fault("two `make compat` in one clone begin at the same moment", "error")
+def test_of_two_gates_at_the_same_moment_one_runs(gate: Gate) -> None:
+    slow = {"EMULATOR_PREBUILD": "sleep 7"}
+    both = [gate.popen("make", "compat", f"VENV={sys.prefix}", **slow) for _ in range(2)]
+    last = [process.communicate(timeout=90)[0] for process in both]
+    assert sorted(output.splitlines()[-1].startswith("green: ") for output in last) == [False, True], last
+
+
 def meet(one: Gate, other: Gate, folder: Path) -> list[dict[str, Any]]:
     """Run the gates of two clones at once, with their emulators up at the same time, and return their verdicts."""
     common = {
-        "TMPDIR": str(folder),
+        "UV_TEST_FOLDER": str(folder),
         "SAMCLI_TESTS": "tests/test_meets.py tests/test_steps.py",
         "COMPAT_MIN_PASSED": "1",
     }
