@@ -1,6 +1,7 @@
 """What README says about adopting the gate, done word by word in repositories that have files of their own."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -63,11 +64,19 @@ PLAIN = {
 }
 
 
+FOLDER, PLAINLY = "gate=.*\nmkdir .sam-cli-compat ", "gate=.*\ngit .*Makefile"
+
+
 def readme(pattern: str) -> list[str]:
     """Return the indented blocks of README's section that begin with a pattern."""
     section = (ROOT / "README.md").read_text().partition("## Adopt it in your repository\n")[2].partition("\n## ")[0]
     blocks = [re.sub("^    ", "", block, flags=re.MULTILINE) for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
     return [block for block in blocks if re.match(pattern, block)]
+
+
+def located(steps: str, template: Path, root: Path) -> str:
+    """Return README's steps for a template that lies elsewhere."""
+    return re.sub(r"^gate=\S+", f"gate={shlex.quote(os.path.relpath(template, root))}", steps)
 
 
 class Sibling:
@@ -90,8 +99,7 @@ class Sibling:
 
     def adopt(self, steps: str, template: Path, folder: str, *edits: str) -> None:
         """Run README's steps and then `edits` of settings; nothing but the files they speak of is there afterwards."""
-        located = re.sub(r"^gate=\S+", f"gate={shlex.quote(str(template))}", steps)
-        subprocess.run(["bash", "-euo", "pipefail", "-c", located], cwd=self.root, check=True)
+        subprocess.run(["bash", "-c", located(steps, template, self.root)], cwd=self.root, check=True)
         after = self.content()
         for name, content in self.before.items():
             assert after[name] == content
@@ -165,6 +173,21 @@ def inside(client: docker.DockerClient, image: str, path: str) -> bool:
         container.remove()
 
 
+@pytest.mark.parametrize("way", [FOLDER, PLAINLY], ids=["folder", "plain"])
+@pytest.mark.parametrize("own", ["sam-cli-compat.yml", "ecr-release.yml"])
+def test_a_workflow_of_ones_own_stays_and_is_told(source: Path, tmp_path: Path, way: str, own: str) -> None:
+    mine = tmp_path / ".github/workflows" / own
+    mine.parent.mkdir(parents=True)
+    mine.write_text("uses: ./.github/workflows/mine.yml\n")
+    commit_all(tmp_path)
+    (steps,) = readme(way)
+    done = subprocess.run(["bash", "-c", located(steps, source, tmp_path)], cwd=tmp_path, capture_output=True)
+    assert done.returncode != 0
+    assert b"exist" in done.stderr or b"not empty" in done.stderr
+    assert mine.read_text() == "uses: ./.github/workflows/mine.yml\n"
+    assert git("diff", "--cached", "--name-only", cwd=tmp_path) == ""
+
+
 def test_beside_a_makefile_scripts_and_tests_of_its_own(
     source: Path,
     settings: dict[str, str],
@@ -175,9 +198,9 @@ def test_beside_a_makefile_scripts_and_tests_of_its_own(
 ) -> None:
     settings["PUBLISH_REPOSITORY"] = target.repository
     sibling = Sibling(tmp_path / "sibling", PYTHONIC, busybox, settings)
-    (steps,) = readme("gate=.*\nmkdir .sam-cli-compat\n")
+    (steps,) = readme(FOLDER)
     sibling.adopt(steps, source, ".sam-cli-compat")
-    (rule,) = readme("compat:")
+    (rule,) = readme(".PHONY: compat\n")
     (sibling.root / "Makefile").open("a").write(rule)
     commit_all(sibling.root)
     there = ("-C", ".sam-cli-compat")
@@ -221,7 +244,7 @@ def test_an_emulator_that_is_no_python_package(
     source: Path, settings: dict[str, str], docker_client: docker.DockerClient, busybox: Path, tmp_path: Path
 ) -> None:
     sibling = Sibling(tmp_path / "sibling", PLAIN, busybox, settings)
-    (steps,) = readme("gate=.*\ngit .*Makefile")
+    (steps,) = readme(PLAINLY)
     sibling.adopt(steps, source, ".", "s|^EMULATOR_PREBUILD=.*|EMULATOR_PREBUILD=./build.sh|")
 
     assert sibling.compat() == (True, [])

@@ -210,7 +210,7 @@ def test_all_that_depends_on_the_gates_folder_moves_by_readmes_one_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing else of the two files that are adopted changes, and nothing in them is left behind."""
-    (command,) = re.findall(r"^ +(perl -pi .*workflows.*)$", README.read_text(), re.MULTILINE)
+    (command,) = re.findall(r"^ +(perl -pi .*workflows.*) &&$", README.read_text(), re.MULTILINE)
     shutil.copytree(FOLDER, tmp_path / ".github/workflows")
     before = {file: read(file) for file in (GATE, RELEASE)}
     subprocess.run(["bash", "-euc", command], cwd=tmp_path, check=True)
