@@ -4,15 +4,17 @@ import os
 from pathlib import Path
 
 from command import GateError, entry
-from config import ROOT, load
+from config import ROOT, load, local
 from gitrepo import git
 
 
 def main() -> int:
     """Answer `gated=true` or `gated=false`, with the files that decided it, for people and for Actions; return 0."""
-    globs = load().gated_paths
+    config = load()
     try:
-        decided = touched(ROOT, os.environ.get("BASE", ""), globs)
+        decided = touched(ROOT, os.environ.get("BASE", ""), config.gated_paths)
+        if not decided:
+            check(ROOT, local(config.emulator_source) / "Dockerfile", config.gated_paths)
     except GateError as doubt:
         decided = [f"when in doubt, the gate runs: {doubt}"]
     answer = f"gated={'true' if decided else 'false'}"
@@ -42,6 +44,24 @@ def touched(root: Path, base: str, globs: tuple[str, ...]) -> list[str]:
         cwd=root, failure=f"BASE={base!r} has no history in common with HEAD in this clone",
     )  # fmt: skip
     return listing.splitlines()
+
+
+def check(root: Path, dockerfile: Path, globs: tuple[str, ...]) -> None:
+    """Raise GateError if a Dockerfile of this repository is below none of the globs: then they are of another one."""
+    top = Path(git("rev-parse", "--show-toplevel", cwd=root, failure="git does not tell the repository's top"))
+    dockerfile = dockerfile.resolve()
+    if dockerfile.is_file() and dockerfile.is_relative_to(top):
+        path = str(dockerfile.relative_to(top))
+        guarded = git(
+            "ls-files",
+            "--full-name",
+            "--",
+            *(f":(top,glob){glob}" for glob in globs),
+            cwd=root,
+            failure="git ls-files failed",
+        )
+        if path not in guarded.splitlines():
+            raise GateError(f"GATED_PATHS leaves out {path}, of which the candidate is built")
 
 
 if __name__ == "__main__":

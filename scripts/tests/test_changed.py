@@ -206,3 +206,14 @@ def test_a_bad_setting_is_an_error_not_an_answer(template: Gate, output: Path) -
     assert done.returncode != 0
     assert "GATED_PATHS='' (from environment)" in done.stdout
     assert output.read_text() == "earlier=1\n"
+
+
+@pytest.mark.parametrize(("path", "guarded"), [("Dockerfile", True), ("docs/Dockerfile", False)])
+def test_dockerfile_that_no_glob_knows_is_a_doubt(repository: Path, path: str, guarded: bool) -> None:
+    (repository / path).touch()
+    commit_all(repository)
+    if guarded:
+        changed.check(repository, repository / path, GLOBS)
+        return
+    with pytest.raises(GateError, match="GATED_PATHS leaves out docs/Dockerfile"):
+        changed.check(repository, repository / path, GLOBS)
