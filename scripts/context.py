@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import gitrepo
 from command import GateError, call, tools_path
 from config import ROOT
 
@@ -42,8 +43,20 @@ def options(folder: Path, scratch: Path) -> list[str]:
         )
     own = [file for file in (folder / "Dockerfile.dockerignore", folder / ".dockerignore") if file.is_file()]
     lines = own[0].read_text(encoding="utf-8").splitlines() if own else []
-    for path in (ROOT / ".cache", ROOT / ".compat") if folder == ROOT else (ROOT,):
+    kept = [ROOT / ".cache", ROOT / ".compat"] if folder == ROOT else [ROOT]
+    if folder == ROOT and not committed(ROOT / ".env"):
+        kept.append(ROOT / ".env")
+    for path in kept:
         lines += [name := f"/{path.relative_to(folder)}", f"{name}/**"]  # after `!*/**`, one of them is not enough
     shutil.copy(folder / "Dockerfile", scratch)
     (scratch / "Dockerfile.dockerignore").write_text("\n".join(lines), encoding="utf-8")
     return ["--file", str(scratch / "Dockerfile")]
+
+
+def committed(file: Path) -> bool:
+    """Return whether git knows a file, so that it is of a revision."""
+    try:
+        gitrepo.git("ls-files", "--error-unmatch", file.name, cwd=file.parent, failure="not known")
+    except GateError:
+        return False
+    return True

@@ -19,6 +19,10 @@ from config import ROOT, Config, load
 from config import local as path_of
 from leftovers import PREFIX
 
+# This clone's, so that what a killed run left is found; and a gate's, so that another one's witness leaves it apart.
+OURS = f"{PREFIX}{hashlib.sha256(bytes(state.CACHE)).hexdigest()[:8]}"
+BUILT = f"{OURS}:build"  # what a build has made, until it has its tag
+
 
 @engine.needed()
 def main() -> int:
@@ -30,12 +34,15 @@ def main() -> int:
     state.forget_verdict(platform)
     with state.lock("image"):
         (state.folder(platform) / "candidate.json").unlink(missing_ok=True)
-        image, tag = adopt(client, config) if config.emulator_image else build(config, state.folder(platform))
-        candidate = describe(
-            client, config, image, f"{config.emulator_repository}:{config.emulator_tag or tag}", platform
-        )
-        client.images.get(image).tag(config.emulator_repository, config.emulator_tag or tag)
-        candidate.save()
+        image, tag = adopt(client, config) if config.emulator_image else build(client, config, state.folder(platform))
+        tag = config.emulator_tag or tag
+        try:
+            candidate = describe(client, config, image, f"{config.emulator_repository}:{tag}", platform)
+            client.images.get(candidate.image_id).tag(config.emulator_repository, tag)
+            candidate.save()
+        finally:
+            if image == BUILT:
+                client.images.remove(image)
     print(f"candidate {candidate.reference}\n          {candidate.image_id} ({candidate.platform})", flush=True)
     return 0
 
@@ -55,8 +62,8 @@ def adopt(client: docker.DockerClient, config: Config) -> tuple[str, str]:
     return image, f"pr-{engine.short(image)}"
 
 
-def build(config: Config, findings: Path) -> tuple[str, str]:
-    """Build EMULATOR_SOURCE and return the id of the image and the tag it should have."""
+def build(client: docker.DockerClient, config: Config, findings: Path) -> tuple[str, str]:
+    """Build EMULATOR_SOURCE and return a name of the image, for the caller to remove, and the tag it should have."""
     folder, origin = source(config)
     revision = revision_of(folder)
     shown = gitrepo.without_secrets(config.emulator_source)
@@ -81,8 +88,8 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
         raise GateError(f"EMULATOR_SOURCE: {folder} has no Dockerfile")
     labels = {"version": config.emulator_version or wheel_version(folder), "revision": revision, "source": origin}
     with tempfile.TemporaryDirectory() as scratch:
-        iid = Path(scratch) / "iid"
-        command = ["docker", "build", "--iidfile", str(iid), *context.options(folder, Path(scratch))]
+        # Not --iidfile: in the containerd store it may hold an id that the engine does not know an image by.
+        command = ["docker", "build", "--tag", BUILT, *context.options(folder, Path(scratch))]
         for name, value in labels.items():
             command += ["--label", f"{LABEL}.{name}={value}"] if value else []
         failure = f"docker build failed in {folder}: mend its Dockerfile"
@@ -91,11 +98,10 @@ def build(config: Config, findings: Path) -> tuple[str, str]:
         except GateError:
             engine.connect()  # raises if it is not the Dockerfile that failed but the engine
             raise
-        image = iid.read_text().strip()
     if revision_of(folder).removesuffix("-dirty") != revision.removesuffix("-dirty"):
         raise GateError(f"{folder} went to another commit while the image was built: run it again")
     commit, dirty = revision.removesuffix("-dirty")[:12], "-dirty" if revision.endswith("-dirty") else ""
-    return image, f"pr-{commit or engine.short(image)}{dirty}"
+    return BUILT, f"pr-{commit or engine.short(str(engine.image_id(client, BUILT)))}{dirty}"
 
 
 def source(config: Config) -> tuple[Path, str]:
@@ -137,11 +143,10 @@ def revision_of(folder: Path, *, tracked_only: bool = False) -> str:
         gitrepo.git("check-ignore", "--quiet", ".", cwd=folder, failure="not ignored")
         return ""
     new = f"--untracked-files={'no' if tracked_only else 'normal'}"
-    everything = ["--", ":(top)"]
-    if ROOT.is_relative_to(top):  # where .env is the gate's own
-        everything.append(f":(top,exclude,literal){(ROOT / '.env').relative_to(top)}")
     failure = f"git status failed in {folder}"
-    changes = gitrepo.git("status", "--porcelain", new, *everything, cwd=folder, failure=failure)
+    changes = gitrepo.git("status", "--porcelain", new, "--", ":(top)", cwd=folder, failure=failure).splitlines()
+    if ROOT.is_relative_to(top):  # the gate's own, which no image gets
+        changes = [change for change in changes if change != f"?? {(ROOT / '.env').relative_to(top)}"]
     return f"{commit}-dirty" if changes else commit
 
 
@@ -171,9 +176,7 @@ def describe(client: docker.DockerClient, config: Config, image: str, reference:
 
 def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
     """Return the durable packages in an image by its own pip, with versions; none if it has no pip that works."""
-    # A name of a gate's own: the witness of another gate on this engine leaves such containers apart. It is this
-    # clone's, so that what a killed run left is found.
-    name = f"{PREFIX}{hashlib.sha256(bytes(state.CACHE)).hexdigest()[:8]}-packages"
+    name = f"{OURS}-packages"
     engine.remove_container(client, name)
     try:
         listing = client.containers.run(

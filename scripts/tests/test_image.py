@@ -105,6 +105,23 @@ def test_the_gates_own_settings_are_no_change_wherever_it_lies(
     assert image.revision_of(repository) == f"{commit}-dirty", "another .env may well get into the image"
 
 
+def test_env_that_is_committed_is_of_the_image(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(image, "ROOT", repository)
+    monkeypatch.setattr(context, "ROOT", repository)
+    monkeypatch.setattr(context, "buildkit", lambda: "1")
+    (repository / "Dockerfile").touch()
+    (repository / ".env").write_text("PORT=1\n")
+    context.options(repository, tmp_path)
+    assert "/.env" in (tmp_path / "Dockerfile.dockerignore").read_text().splitlines()
+    commit = commit_all(repository)
+    context.options(repository, tmp_path)
+    assert "/.env" not in (tmp_path / "Dockerfile.dockerignore").read_text().splitlines()
+    (repository / ".env").write_text("PORT=2\n")
+    assert image.revision_of(repository) == f"{commit}-dirty"
+
+
 def test_revision_of_new_files_whatever_the_users_settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git("config", "status.showUntrackedFiles", "no", cwd=repository)
     (repository / "new").touch()
@@ -128,7 +145,10 @@ def test_version_is_the_wheels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("gate", "kept"),
-    [("", "/.cache\n/.cache/**\n/.compat\n/.compat/**"), ("tools/gate", "/tools/gate\n/tools/gate/**")],
+    [
+        ("", "/.cache\n/.cache/**\n/.compat\n/.compat/**\n/.env\n/.env/**"),
+        ("tools/gate", "/tools/gate\n/tools/gate/**"),
+    ],
 )
 @pytest.mark.parametrize("own", [".dockerignore", "Dockerfile.dockerignore"])
 def test_nothing_that_the_gate_keeps_is_sent_to_the_engine(
