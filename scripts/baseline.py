@@ -5,7 +5,7 @@ import docker
 import engine
 import trial
 from candidate import Candidate
-from command import AbandonedError, GateError, call
+from command import GateError, call
 from config import Config
 from samcli import Checkout
 from verdict import Case
@@ -39,8 +39,6 @@ def attribute(
             tests=list(failed),
             label=f"{checkout.slug}-baseline",
         )
-    except AbandonedError:
-        raise
     except (GateError, OSError, *engine.ERRORS) as error:  # a verdict that is red already must not be lost
         return f"no baseline: {error}"
     if not found.containers.get(image_id):

@@ -28,8 +28,8 @@ class GateError(Exception):
         self.detail = detail
 
 
-class AbandonedError(GateError):
-    """Nobody waits for this run any more."""
+class AbandonedError(BaseException):
+    """Nobody waits for this run any more: no error that anything on the way may take as its own."""
 
 
 def makes() -> list[int]:
@@ -74,6 +74,9 @@ def entry(main: Callable[[], int]) -> NoReturn:
         code = main()
     except GateError as error:
         print(*(f"  | {line}" for line in error.detail), f"error: {error}{room()}", sep="\n", file=sys.stderr)
+        code = 2
+    except AbandonedError as error:
+        print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:
         unnamed = "; make room on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
