@@ -309,7 +309,7 @@ def way(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[Way]:
     found.cut()
 
 
-@pytest.mark.fault("the engine stops while the image is built", "error")
+@pytest.mark.fault("the engine does not answer any more while the image is built", "error")
 def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, way: Way, tmp_path: Path) -> None:
     shutil.copytree(emulator, tmp_path / "slow")
     with (tmp_path / "slow/Dockerfile").open("a") as dockerfile:
@@ -325,7 +325,7 @@ def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, 
     assert "Traceback" not in output
 
 
-@pytest.mark.fault("the engine stops while the suite runs", "error")
+@pytest.mark.fault("the engine does not answer any more while the suite runs", "error")
 def test_engine_that_stops_while_the_suite_runs(gate: Gate, hanging: Path, way: Way) -> None:
     gate.make("image")
     gate.make("samcli")

@@ -3,7 +3,6 @@
 Emulator 1.2.0 gave executions names with a slash and knew none of them when aws-sam-cli asked; 1.2.1 does.
 """
 
-import contextlib
 import os
 import re
 import shutil
@@ -27,13 +26,14 @@ CONSUMER = Path(__file__).parent / "consumer"
 PUBLISHED = load(environ={}).emulator_repository  # aws-sam-cli knows no other
 BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")  # of emulators, of functions
 SDK = "aws-durable-execution-sdk-python==1.7.0"  # of the time of the incident
+BOTO3 = "boto3==1.44.5"  # which the SDK leaves open
 EMULATOR = "aws-durable-execution-sdk-python-testing"
 TAG = f"replay-{os.getpid()}"  # two test runs may share an engine
 TESTS = " ".join(f"tests/test_{what}.py" for what in ("invoke", "start_lambda", "execution", "callback"))
 DOCKERFILE = f"""\
 FROM {BASES[0]}
 COPY dist/*.whl /tmp/
-RUN pip install --no-cache-dir /tmp/*.whl '{SDK}' && rm /tmp/*.whl
+RUN pip install --no-cache-dir /tmp/*.whl '{SDK}' '{BOTO3}' && rm /tmp/*.whl
 ENV AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=us-east-1
 EXPOSE 9014
 CMD ["dex-local-runner", "start-server", "--host", "0.0.0.0", "--port", "9014"]
@@ -51,7 +51,7 @@ def bases(docker_client: docker.DockerClient) -> None:
             try:
                 docker_client.images.pull(name)
             except APIError as error:
-                missing(f"{name} cannot be pulled, and .ci/stand-ins has made none: {error.explanation}")
+                missing(f"{name} cannot be pulled: {error.explanation}")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     uv = Path(sys.executable).with_name("uv")
-    wanted = (f"--target={folder / 'functions'}", "--python-version=3.13", "--only-binary=:all:", SDK)
+    wanted = (f"--target={folder / 'functions'}", "--python-version=3.13", "--only-binary=:all:", SDK, BOTO3)
     done = subprocess.run([uv, "pip", "install", *wanted], capture_output=True, text=True)
     if done.returncode:
         missing(f"{SDK} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
@@ -85,9 +85,11 @@ def gate(
         "SAM_SKIP_PULL_IMAGE": "1",
     }
     yield Gate(copy_template(folder / "template"), settings)
-    for version in ("1.2.0", "1.2.1"):
-        with contextlib.suppress(ImageNotFound):  # of a run that did not get so far
-            docker_client.images.remove(str(docker_client.images.get(f"{PUBLISHED}:{TAG}-{version}").id), force=True)
+    made = [tag for image in docker_client.images.list(name=PUBLISHED) for tag in image.tags]
+    mine = {docker_client.images.get(tag).id for tag in made if f":{TAG}-" in tag}
+    for tag in made:
+        if f":{TAG}-" in tag or (":pr-baseline-" in tag and docker_client.images.get(tag).id in mine):
+            docker_client.images.remove(tag, force=True)
 
 
 def judged(gate: Gate, version: str, baseline: str) -> Found:
