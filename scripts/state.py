@@ -110,6 +110,7 @@ def _process(pid: int) -> str:
         if not Path("/proc/self/stat").exists():
             os.kill(pid, 0)
             return f"{pid}"
-        return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if status[0] in "ZX" else f"{pid} {status[19]}"  # killed, whether or not its parent has looked
