@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import NoReturn
 
 LAST_LINES = 20
 ROOM = 64 * 1024  # bytes; with less than that something has failed to write, or will
+# Seconds in which a second signal asks for what the first one did. make passes SIGTERM on to a script that has got it
+# with its group, and GitHub sends SIGTERM 7.5 s after SIGINT: neither may end the cleaning up.
+SAME_REQUEST = 10.0
 
 
 class GateError(Exception):
@@ -61,9 +65,13 @@ def entry(main: Callable[[], int]) -> NoReturn:
 
     SIGTERM, which CI sends when a job is cancelled, and SIGHUP of a terminal that is closed count as Ctrl-C.
     """
+    heard = -SAME_REQUEST
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal heard
+        if time.monotonic() - heard >= SAME_REQUEST:
+            heard = time.monotonic()
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)  # a script's background job would ignore it otherwise

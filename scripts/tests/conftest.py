@@ -53,10 +53,17 @@ ENDED: list[str] = []  # how each run of the current test ended
 
 
 class Process(subprocess.Popen[str]):
-    """A run of the gate that is noted when it has ended: by the first word of its last own line, or as killed."""
+    """A run of the gate that is noted when it has ended: by the first word of its last own line, or as killed.
 
-    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
-        output, nothing = super().communicate(input, timeout)
+    One that does not end is killed, with what it printed, so that it fails its own test and no other.
+    """
+
+    def communicate(self, input: str | None = None, timeout: float | None = 300) -> tuple[str, str]:
+        try:
+            output, nothing = super().communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"it did not end within {timeout} s: {super().communicate()[0]}") from None
         own = [line for line in output.splitlines() if line.strip() and not re.match(r"make(\[\d+\])?: ", line)]
         word = re.match(r"(?:green|red|error|refused)(?=: )|interrupted$", own[-1] if own else "")
         ENDED.append(word[0] if word else "no verdict" if self.returncode == -signal.SIGKILL else "")
