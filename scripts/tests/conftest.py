@@ -116,6 +116,7 @@ class Gate:
         return Process(
             command, cwd=self.root, env=self.environ(**settings), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
         )  # fmt: skip
 
     @property
