@@ -32,14 +32,17 @@ def none(client: docker.DockerClient) -> Iterator[str]:
     try:
         yield run
     finally:
-        if clean(client, run):
-            journal.unlink(missing_ok=True)
+        try:
+            clean(client, run)
+        except KeyboardInterrupt:  # a first one ends the run, but not the cleaning up
+            clean(client, run)
+            raise
 
 
-def clean(client: docker.DockerClient, run: str) -> bool:
+def clean(client: docker.DockerClient, run: str) -> None:
     """Kill the processes of a run, remove the containers with its name and those that mount something of .cache/.
 
-    Return whether all of it could be done.
+    If all of it could be done, forget the run.
     """
     kill(f"{run}-")
     whole = True
@@ -47,7 +50,7 @@ def clean(client: docker.DockerClient, run: str) -> bool:
         try:
             containers = client.api.containers(all=True)
         except engine.ERRORS:
-            return False  # no engine: what broke it is told elsewhere
+            return  # no engine: what broke it is told elsewhere
         for container in containers:
             named = any(name.startswith(f"/{PREFIX}{run}-") for name in container.get("Names") or [])
             mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
@@ -56,7 +59,8 @@ def clean(client: docker.DockerClient, run: str) -> bool:
                     engine.remove_container(client, container["Id"])
                 except engine.ERRORS:
                     whole = False
-    return whole
+    if whole:
+        (state.CACHE / "run").unlink(missing_ok=True)
 
 
 def kill(mark: str) -> None:

@@ -17,6 +17,8 @@ import docker
 import pytest
 
 import engine
+import leftovers
+import state
 
 from .conftest import Gate, commit_all, copy_template, missing
 from .test_gate import judged
@@ -88,6 +90,23 @@ def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
     assert "interrupted" in output
     assert not (gate.findings / "verdict.json").exists()
     assert alive(hanging) == []
+
+
+def test_ctrl_c_while_the_run_cleans_up(
+    docker_client: docker.DockerClient, other_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "CACHE", tmp_path)
+    remove, interrupts = engine.remove_container, iter([KeyboardInterrupt])
+
+    def interrupted(client: docker.DockerClient, container: str) -> None:
+        for interrupt in interrupts:
+            raise interrupt
+        remove(client, container)
+
+    monkeypatch.setattr(engine, "remove_container", interrupted)
+    with pytest.raises(KeyboardInterrupt), leftovers.none(docker_client) as run:
+        docker_client.containers.create(other_image, name=f"{leftovers.PREFIX}{run}-steps-1")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.fault("SIGKILL of make and of all that it started", "no verdict")
