@@ -22,6 +22,7 @@ from leftovers import PREFIX
 # This clone's, so that what a killed run left is found; and a gate's, so that another one's witness leaves it apart.
 OURS = f"{PREFIX}{hashlib.sha256(bytes(state.CACHE)).hexdigest()[:8]}"
 BUILT = f"{OURS}:build"  # what a build has made, until it has its tag
+LISTING = 60  # seconds that an image's pip has; measured 1
 
 
 @engine.needed()
@@ -179,9 +180,11 @@ def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
     name = f"{OURS}-packages"
     engine.remove_container(client, name)
     try:
-        listing = client.containers.run(
-            image, ["list", "--format=json"], entrypoint="pip", name=name, network_mode="none", stderr=False
+        container = client.containers.run(
+            image, ["list", "--format=json"], entrypoint="pip", name=name, network_mode="none", detach=True
         )
+        container.wait(timeout=LISTING)
+        listing = container.logs(stderr=False)
         return {row["name"]: row["version"] for row in json.loads(listing) if "durable" in row["name"]}
     except (*engine.ERRORS, ValueError):
         return {}

@@ -1,8 +1,13 @@
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
+from docker.models.containers import ContainerCollection
+from docker.types import LogConfig
 
 import candidate
 import config
@@ -11,7 +16,7 @@ import image
 import state
 from command import GateError
 
-from .conftest import Gate, commit_all, git
+from .conftest import REPOSITORY, Gate, commit_all, git
 
 
 @pytest.fixture(autouse=True)
@@ -219,3 +224,40 @@ def test_engine_not_permitted(template: Gate, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(docker, "DockerClient", refuse)
     with pytest.raises(GateError, match=r"docker\.sock: not permitted; join the `docker` group"):
         engine.connect()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        ('echo warning >&2; echo \'[{"name": "durable-x", "version": "1.0"}]\'', {"durable-x": "1.0"}),
+        ("echo Killed", {}),
+        ("/bin/busybox sleep 3600", {}),
+    ],
+)
+def test_packages_are_those_that_pip_lists(
+    docker_client: docker.DockerClient,
+    emulator: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    says: str,
+    found: dict[str, str],
+    driver: str,
+) -> None:
+    """An engine may keep logs otherwise than the SDK expects, and a pip may never end."""
+    (tmp_path / "pip").write_text(f"#!/bin/busybox sh\n{says}\n")
+    (tmp_path / "pip").chmod(0o755)
+    shutil.copy2(emulator / "busybox", tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY busybox pip /bin/\n")
+    reference = f"{REPOSITORY}:pip"
+    subprocess.run(["docker", "build", "--quiet", "--tag", reference, str(tmp_path)], check=True)
+    create = ContainerCollection.create
+
+    def keeps_logs_its_own_way(self: ContainerCollection, *arguments: str, **options: Any) -> object:
+        return create(self, *arguments, log_config=LogConfig(type=driver), **options)
+
+    monkeypatch.setattr(ContainerCollection, "create", keeps_logs_its_own_way)
+    monkeypatch.setattr(image, "LISTING", 3)
+    assert image.packages(docker_client, reference) == found
+    docker_client.images.remove(reference)
