@@ -39,11 +39,18 @@ class AbandonedError(BaseException):
 def makes() -> list[int]:
     """Return the process id of this one's parent and, where /proc tells, those of the makes above it."""
     found = [os.getppid()]
+    while parent := parent_of_make(found[-1]):
+        found.append(parent)
+    return found[:1] + found[1:-1]  # the last is no make
+
+
+def parent_of_make(pid: int) -> int:
+    """Return the process id of a make's parent; 0 if it is no make, or if there is no /proc to tell."""
     with contextlib.suppress(OSError, ValueError):
-        while (stat := Path(f"/proc/{found[-1]}/stat").read_text()).partition(" ")[2].startswith(("(make)", "(gmake)")):
-            found.append(int(stat.split()[3]))
-        found[1:] = found[1:-1]  # the last is no make
-    return found
+        _, name, rest = Path(f"/proc/{pid}/stat").read_text().split(maxsplit=2)
+        if name in ("(make)", "(gmake)"):
+            return int(rest.split()[1])
+    return 0
 
 
 MAKES = makes()

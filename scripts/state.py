@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from command import MAKES, GateError
+from command import MAKES, GateError, parent_of_make
 from config import ROOT
 
 CACHE = ROOT / ".cache"
@@ -42,7 +42,7 @@ def forget_verdict(platform: str | None = None) -> None:
 def write(path: Path, text: str) -> None:
     """Write a file that is either there whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
+    half = path.with_name(f"{path.name}.{os.getpid()}.half")  # two scripts of one make may write the same one
     try:
         half.write_text(text, encoding="utf-8")
         half.replace(path)
@@ -93,7 +93,10 @@ def claim() -> None:
 
     A script that no make called is its own. Raises BlockingIOError if it is another make's.
     """
-    ours = _process(MAKES[-1] if "MAKELEVEL" in os.environ else os.getpid())
+    top = MAKES[-1] if "MAKELEVEL" in os.environ else os.getpid()
+    if Path("/proc/self/stat").exists() and not parent_of_make(top):
+        top = os.getpid()  # the make was killed meanwhile, or is one of long ago that started a shell
+    ours = _process(top)
     with (CACHE / "claim").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
