@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,53 +15,66 @@ import state
 
 MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
 PREFIX = "sam-compat-"  # of the names of a run's containers: sam-compat-<run>-<shard>
+LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for what is left
 
 
 @contextlib.contextmanager
 def none(client: docker.DockerClient) -> Iterator[str]:
-    """Yield a new run's name and clean up after it, whatever happens; before, clean up after one that was killed.
+    """Yield a new run's name and clean up after it, whatever happens."""
+    run = secrets.token_hex(4)
+    (state.CACHE / "run").write_text(f"{run}\n{state.CACHE}")
+    whole = False
+    try:
+        yield run
+        whole = True
+    finally:
+        try:
+            clean(client, run, broken_off=not whole)
+        except KeyboardInterrupt:  # a first one ends the run, but not the cleaning up
+            clean(client, run)
+            raise
 
-    The caller holds this clone's lock, so whatever an earlier run of this clone left is nobody's any more.
+
+def clean_earlier(client: docker.DockerClient) -> None:
+    """Clean up after a run of this clone that was killed.
+
+    The caller holds this clone's lock, so whatever an earlier run left is nobody's any more.
     """
     journal = state.CACHE / "run"
     if journal.exists():
         earlier, _, clone = journal.read_text().partition("\n")
         if clone == str(state.CACHE):  # else this clone is a copy, and that run may be going on in the first one
             clean(client, earlier)
-    run = secrets.token_hex(4)
-    journal.write_text(f"{run}\n{state.CACHE}")
-    try:
-        yield run
-    finally:
-        try:
-            clean(client, run)
-        except KeyboardInterrupt:  # a first one ends the run, but not the cleaning up
-            clean(client, run)
-            raise
 
 
-def clean(client: docker.DockerClient, run: str) -> None:
+def clean(client: docker.DockerClient, run: str, *, broken_off: bool = True) -> None:
     """Kill the processes of a run, remove the containers with its name and those that mount something of .cache/.
 
-    If all of it could be done, forget the run.
+    Looks again until none is left: a request that was under way when a run was broken off may still make one, and one
+    that another request removes may take its time. Then forgets the run.
     """
     kill(f"{run}-")
-    whole = True
-    for _ in range(2):  # a request that was under way may still have made one
-        try:
-            containers = client.api.containers(all=True)
-        except engine.ERRORS:
-            return  # no engine: what broke it is told elsewhere
-        for container in containers:
-            named = any(name.startswith(f"/{PREFIX}{run}-") for name in container.get("Names") or [])
-            mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
-            if named or any(source.is_relative_to(state.CACHE) for source in mounts):
-                try:
-                    engine.remove_container(client, container["Id"])
-                except engine.ERRORS:
-                    whole = False
-    if whole:
-        (state.CACHE / "run").unlink(missing_ok=True)
+    with contextlib.suppress(*engine.ERRORS):  # no engine: what broke it is told elsewhere
+        for pause in LOOKS:
+            time.sleep(pause)
+            found = left(client, run)
+            if not found and (pause or not broken_off):
+                (state.CACHE / "run").unlink(missing_ok=True)
+                return
+            for container in found:
+                with contextlib.suppress(*engine.ERRORS):
+                    engine.remove_container(client, container)
+
+
+def left(client: docker.DockerClient, run: str) -> list[str]:
+    """Return the ids of the containers that are there of a run."""
+    found = []
+    for container in client.api.containers(all=True):
+        named = any(name.startswith(f"/{PREFIX}{run}-") for name in container.get("Names") or [])
+        mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
+        if named or any(source.is_relative_to(state.CACHE) for source in mounts):
+            found.append(str(container["Id"]))
+    return found
 
 
 def kill(mark: str) -> None:

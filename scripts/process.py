@@ -61,12 +61,20 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def not_by_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that lead no proxy to this machine itself, where emulators are, beside what they have."""
+    given = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    hosts = ",".join(filter(None, (given, "localhost", "127.0.0.1")))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
+
+
 def environment(pytest: Pytest, engine: Mapping[str, str]) -> dict[str, str]:
     """Return the suite's environment: what may be inherited, then what this run sets. `engine` leads to the engine."""
     return {
         # functions under test are built again and again from the same packages
         "PIP_CACHE_DIR": str(pytest.worktree.parent.parent / "pip"),
         **inherited(os.environ),
+        **not_by_proxy(os.environ),
         **engine,
         "PATH": os.pathsep.join([str(pytest.python.parent), os.environ.get("PATH", os.defpath)]),
         "HOME": str(pytest.home),
@@ -75,6 +83,7 @@ def environment(pytest: Pytest, engine: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": str(pytest.home.parent / PLUGIN.name),
         "SAM_COMPAT_REPORT": str(pytest.report),
         "SAM_COMPAT_WORKTREE": str(pytest.worktree),
+        "SAM_COMPAT_GATE": str(os.getpid()),
         leftovers.MARK: f"{pytest.mark}/",
         "SAM_CLI_DEV": "1",
         "SAM_CLI_TELEMETRY": "0",

@@ -85,6 +85,8 @@ def run_all(suite: Suite, shards: list[Shard], jobs: int, check: Callable[[], No
         slot = slots.get()
         try:
             with git:
+                if suite.stop.is_set():
+                    return Outcome()
                 worktree = suite.checkout.worktree(slot)
             return run(suite, shard, worktree)
         finally:

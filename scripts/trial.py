@@ -65,6 +65,7 @@ def run(
     repository, _, tag = reference.rpartition(":")
     findings = state.folder(engine.platform(client))
     progress = report.Progress(label)
+    leftovers.clean_earlier(client)
     gitrepo.remove(state.CACHE / "homes")  # of a run that was killed
     (state.CACHE / "homes").mkdir()
     with (

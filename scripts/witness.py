@@ -17,7 +17,7 @@ import engine
 from command import GateError
 from leftovers import PREFIX
 
-PATIENCE = 30.0  # seconds for an event that the engine owes us
+PATIENCE = 120.0  # seconds for an event that the engine owes us: it may be busy
 
 
 @dataclass

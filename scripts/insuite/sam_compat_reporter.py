@@ -27,7 +27,8 @@ def tell(record: dict[str, Any]) -> None:
 
 
 def pytest_configure() -> None:
-    threading.Thread(target=end_with_the_gate, args=(os.getppid(),), daemon=True).start()
+    gate = os.getppid() if IN_XDIST_WORKER else int(os.environ["SAM_COMPAT_GATE"])  # it may be gone already
+    threading.Thread(target=end_with_the_gate, args=(gate,), daemon=True).start()
     see_own_containers_only()
 
 

@@ -2,16 +2,22 @@
 
 import contextlib
 import importlib
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import process
+import suite
 from command import GateError
 from config import ROOT
 
@@ -81,3 +87,52 @@ def test_plugin_tells_once_of_a_test_that_is_tried_again(
         {"rerun": "t"},
         {"finished": "t", "outcome": "failed", "seconds": 3.0},
     ]
+
+
+def test_shard_that_starts_when_the_gate_is_gone_ends(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    plugin = {
+        "PYTHONPATH": str(process.PLUGIN),
+        "SAM_COMPAT_REPORT": str(tmp_path / "report"),
+        "SAM_COMPAT_WORKTREE": "",
+    }
+    configured = "import sam_compat_reporter, time; sam_compat_reporter.pytest_configure(); time.sleep(60)"
+    shard = subprocess.run(
+        [sys.executable, "-c", configured],
+        env=os.environ | plugin | {"SAM_COMPAT_GATE": str(gone.pid)},
+        start_new_session=True,
+    )
+    assert shard.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [
+        ({}, "localhost,127.0.0.1"),
+        ({"NO_PROXY": "a.example"}, "a.example,localhost,127.0.0.1"),
+        ({"NO_PROXY": "a.example", "no_proxy": "b.example"}, "b.example,localhost,127.0.0.1"),
+    ],
+)
+def test_proxy_does_not_lead_to_this_machine(given: dict[str, str], hosts: str) -> None:
+    assert process.not_by_proxy(given) == {"no_proxy": hosts, "NO_PROXY": hosts}
+
+
+def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout of aws-sam-cli takes seconds, and there may be one for each slot."""
+    made: list[int] = []
+
+    def worktree(slot: int) -> Path:
+        made.append(slot)
+        time.sleep(0.5)
+        return Path()
+
+    def ended() -> None:
+        if made:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "run", lambda *_: suite.Outcome())
+    shared: Any = SimpleNamespace(checkout=SimpleNamespace(worktree=worktree), stop=threading.Event())
+    with pytest.raises(KeyboardInterrupt):
+        list(suite.run_all(shared, [suite.Shard(f"{number}", ()) for number in range(4)], 4, ended))
+    assert len(made) == 1
