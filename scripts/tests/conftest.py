@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def commit_all(folder: Path, message: str = "all") -> str:
     return git("rev-parse", "HEAD", cwd=folder)
 
 
+PATIENCE = 900.0  # seconds; a run that takes longer hangs, on any machine
+STARTED: list["Process"] = []  # by the current test
 ENDED: list[str] = []  # how each run of the current test ended
 
 
@@ -58,7 +61,7 @@ class Process(subprocess.Popen[str]):
     One that does not end is killed, with what it printed, so that it fails its own test and no other.
     """
 
-    def communicate(self, input: str | None = None, timeout: float | None = 300) -> tuple[str, str]:
+    def communicate(self, input: str | None = None, timeout: float | None = PATIENCE) -> tuple[str, str]:
         try:
             output, nothing = super().communicate(input, timeout)
         except subprocess.TimeoutExpired:
@@ -68,6 +71,15 @@ class Process(subprocess.Popen[str]):
         word = re.match(r"(?:green|red|error|refused)(?=: )|interrupted$", own[-1] if own else "")
         ENDED.append(word[0] if word else "no verdict" if self.returncode == -signal.SIGKILL else "")
         return output, nothing
+
+
+def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> None:
+    """Wait until a condition holds, of a run that is going on."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert of.poll() is None, of.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -113,11 +125,13 @@ class Gate:
         return subprocess.CompletedProcess(command, process.returncode, output)
 
     def popen(self, *command: str, **settings: str) -> "Process":
-        return Process(
+        process = Process(
             command, cwd=self.root, env=self.environ(**settings), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
         )  # fmt: skip
+        STARTED.append(process)
+        return process
 
     @property
     def findings(self) -> Path:
@@ -235,6 +249,16 @@ def other_image(docker_client: docker.DockerClient, emulator: Path, tmp_path: Pa
     docker_client.images.remove(reference, force=True)
 
 
+def shim(folder: Path, when: str, action: str) -> str:
+    """Return a PATH on which a docker that is called with `when` takes an action first."""
+    real = shutil.which("docker")
+    (folder / "bin").mkdir()
+    script = folder / "bin/docker"
+    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {real} "$@"\n')
+    script.chmod(0o755)
+    return f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+
+
 @dataclass
 class Registry:
     address: str
@@ -280,9 +304,23 @@ def loopback(tmp_path: Path) -> Iterator[Registry]:
         process.wait()
 
 
-@pytest.fixture
-def nothing_left(docker_client: docker.DockerClient) -> Iterator[None]:
-    """No container of the gate outlives a test."""
+@pytest.fixture(autouse=True)
+def nothing_running() -> Iterator[None]:
+    """A run that a failed test has left is no other test's."""
+    STARTED.clear()
     yield
-    left = docker_client.api.containers(all=True)
-    assert [container["Names"] for container in left if container["Image"].startswith(REPOSITORY)] == []
+    for process in STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def nothing_left(docker_client: docker.DockerClient, nothing_running: None) -> Iterator[None]:
+    """No container of the gate outlives a test, or fails another one."""
+    yield
+    there = docker_client.api.containers(all=True)
+    left = {container["Id"]: container["Names"] for container in there if container["Image"].startswith(REPOSITORY)}
+    for container in left:
+        engine.remove_container(docker_client, container)
+    assert list(left.values()) == []

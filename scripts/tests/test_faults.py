@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ import engine
 import leftovers
 import state
 
-from .conftest import Gate, commit_all, copy_template, missing
+from .conftest import Gate, commit_all, copy_template, missing, shim, until
 from .test_gate import judged
-from .test_publish import shim
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
@@ -45,24 +45,23 @@ def alive(folder: Path) -> list[int]:
 
 @pytest.mark.fault("a test hangs", "red")
 def test_red_by_timeout_with_nothing_left_running(gate: Gate, hanging: Path) -> None:
-    verdict = judged(gate, COMPAT_TIMEOUT="10")
+    verdict = judged(gate, COMPAT_TIMEOUT="20")
     assert any(
-        "did not end within COMPAT_TIMEOUT=10 s, it was in tests/test_hangs.py::test_hangs" in reason
+        "did not end within COMPAT_TIMEOUT=20 s, it was in tests/test_hangs.py::test_hangs" in reason
         for reason in verdict["reasons"]
     )
     assert alive(hanging) == []
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
+    until(path.exists, of=process)
 
 
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(("times", "pause"), [(1, 0), (3, 0), (5, 0.1)], ids=["once", "at once", "again and again"])
 @pytest.mark.parametrize("whom", ["make", "script"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.fault("Ctrl-C, SIGTERM or SIGHUP while the suite runs, once or again and again", "interrupted")
-def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals, times: int) -> None:
+def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals, times: int, pause: float) -> None:
     if whom == "make":
         process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     else:
@@ -71,7 +70,9 @@ def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals, ti
         process = gate.popen(sys.executable, "scripts/compat.py")
     wait_for(hanging / "hanging", process)
     for _ in range(times):
-        os.killpg(process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            os.killpg(process.pid, number)
+        time.sleep(pause)
     output, _ = process.communicate()
     assert process.returncode in ((-number, 2) if whom == "make" else (130,)), output
     assert "Traceback" not in output
@@ -109,6 +110,20 @@ def test_ctrl_c_while_the_run_cleans_up(
     assert not (tmp_path / "run").exists()
 
 
+def test_container_that_the_engine_was_still_making_when_the_run_was_broken_off(
+    docker_client: docker.DockerClient, other_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "CACHE", tmp_path)
+
+    def broken_off(run: str) -> None:
+        name = {"name": f"{leftovers.PREFIX}{run}-steps-1"}
+        threading.Timer(0.2, docker_client.containers.create, (other_image,), name).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), leftovers.none(docker_client) as run:
+        broken_off(run)
+
+
 @pytest.mark.fault("SIGKILL of make and of all that it started", "no verdict")
 def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
@@ -140,8 +155,7 @@ def test_sigkill_while_the_packages_are_listed(
 
     before = listings()
     process = gate.popen("make", "image", f"VENV={sys.prefix}", EMULATOR_SOURCE=str(tmp_path / "slow"))
-    while listings() == before:
-        assert process.poll() is None, process.communicate()[0]
+    until(lambda: listings() != before, of=process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert gate.make("image").returncode == 0
@@ -219,6 +233,8 @@ def test_of_two_gates_at_the_same_moment_one_runs(gate: Gate) -> None:
 
 def meet(one: Gate, other: Gate, folder: Path) -> list[dict[str, Any]]:
     """Run the gates of two clones at once, with their emulators up at the same time, and return their verdicts."""
+    for gate in (one, other):
+        assert gate.make("samcli").returncode == 0  # which may take longer than they wait for each other
     common = {
         "UV_TEST_FOLDER": str(folder),
         "SAMCLI_TESTS": "tests/test_meets.py tests/test_steps.py",
@@ -337,8 +353,8 @@ def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, 
         dockerfile.write(f'RUN ["/bin/busybox", "sleep", "30.{os.getpid()}"]\n')
     settings = {"EMULATOR_SOURCE": str(tmp_path / "slow"), "DOCKER_HOST": way.address}
     process = gate.popen(sys.executable, "scripts/image.py", **settings)
-    while subprocess.run(["pgrep", "-f", f"sleep 30.{os.getpid()}"], stdout=subprocess.DEVNULL).returncode:
-        assert process.poll() is None, process.communicate()[0]
+    sleeps = ["pgrep", "-f", f"sleep 30.{os.getpid()}"]
+    until(lambda: subprocess.run(sleeps, stdout=subprocess.DEVNULL).returncode == 0, of=process)
     way.cut()
     output, _ = process.communicate()
     assert process.returncode == 2, output

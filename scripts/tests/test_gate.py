@@ -1,5 +1,6 @@
 """The make targets as a user runs them, with a small emulator and a small consumer."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import docker
 import pytest
 from docker.errors import NotFound
 
-from .conftest import REPOSITORY, Gate, commit_all, git
+from .conftest import REPOSITORY, Gate, commit_all, git, shim, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
@@ -65,7 +66,8 @@ def test_second_run_does_nothing_again(gate: Gate) -> None:
 
 
 @pytest.mark.fault(
-    "the caller's environment has CI, PYTEST_ADDOPTS, credentials, another emulator's port, tag and name", "green"
+    "the caller's environment has CI, PYTEST_ADDOPTS, credentials, a proxy, another emulator's port, tag and name",
+    "green",
 )
 def test_poisoned_environment_changes_nothing(gate: Gate, tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
@@ -76,6 +78,8 @@ def test_poisoned_environment_changes_nothing(gate: Gate, tmp_path: Path) -> Non
         HOME=str(tmp_path),
         PYTEST_ADDOPTS="--collect-only",
         PYTHONSTARTUP="/nowhere",
+        HTTP_PROXY="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
         DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT="9",
         DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG="latest",
         DURABLE_EXECUTIONS_CONTAINER_NAME="mine",
@@ -213,13 +217,15 @@ def test_red_when_pytest_ends_early_with_exit_code_0(gate: Gate, way: str) -> No
 def test_red_when_another_image_of_the_repository_ran(gate: Gate, other_image: str) -> None:
     verdict = judged(gate, "tests/test_stranger.py")
     (reason,) = verdict["reasons"]
-    assert reason.startswith(f"develop: another image of {REPOSITORY} ran: somebody-elses from {other_image} (sha256:")
+    name = f"{REPOSITORY.rpartition('/')[2]}-stranger"
+    assert reason.startswith(f"develop: another image of {REPOSITORY} ran: {name} from {other_image} (sha256:")
     assert sorted(verdict["runs"][0]["containers"].values()) == [1, 1]
 
 
 @pytest.mark.fault("the tests use a container that was there before", "red")
 def test_red_when_a_stale_container_was_used(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
-    stale = docker_client.containers.run(other_image, ["9014"], name="stale-emulator", detach=True)
+    name = f"{REPOSITORY.rpartition('/')[2]}-stale"
+    stale = docker_client.containers.run(other_image, ["9014"], name=name, detach=True)
     try:
         verdict = judged(gate, "tests/test_stale.py")
     finally:
@@ -238,15 +244,16 @@ def test_red_when_the_tag_was_moved(gate: Gate, other_image: str) -> None:
 
 @pytest.mark.fault("a container of another gate, of another image of the repository, runs meanwhile", "green")
 def test_containers_of_another_gate_are_left_apart(
-    gate: Gate, docker_client: docker.DockerClient, other_image: str
+    gate: Gate, docker_client: docker.DockerClient, other_image: str, tmp_path: Path
 ) -> None:
-    running = gate.popen("make", "compat", f"VENV={sys.prefix}")
-    assert running.stdout
-    first = next(line for line in running.stdout if "[1/" in line)
-    others = docker_client.containers.run(other_image, ["9014"], name="sam-compat-others-1", detach=True)
+    meets = {"SAMCLI_TESTS": "tests/test_meets.py", "COMPAT_MIN_PASSED": "1", "UV_TEST_FOLDER": str(tmp_path)}
+    running = gate.popen("make", "compat", f"VENV={sys.prefix}", **meets)
+    until(lambda: list(tmp_path.glob("met-*")), of=running)
+    others = docker_client.containers.run(other_image, ["9014"], name=f"sam-compat-others{os.getpid()}-1", detach=True)
     try:
-        rest, _ = running.communicate()
-        assert running.returncode == 0, first + rest
+        (tmp_path / "met-others").touch()
+        output, _ = running.communicate()
+        assert running.returncode == 0, output
         others.reload()
         assert others.status == "running"
     finally:
@@ -270,9 +277,10 @@ def test_labels_and_tag_of_a_git_source(
     commit = commit_all(tmp_path)
     git("remote", "add", "origin", "https://host/emulator.git", cwd=tmp_path)
     if builder == "classic":
-        settings["DOCKER_CONFIG"] = str(tmp_path / ".git")  # a folder without the buildx plugin
+        settings["PATH"] = shim(tmp_path / ".git", "buildx version", "exit 1")
     done = gate.make("image", **settings)
     assert done.returncode == 0, done.stdout
+    assert ("Step 1/" in (gate.findings / "logs/build.log").read_text()) == (builder == "classic")
     built = docker_client.images.get(f"{REPOSITORY}:pr-{commit[:12]}")
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in built.labels.items()}
     assert labels == {"version": "1.2.3", "revision": commit, "source": "https://host/emulator.git"}

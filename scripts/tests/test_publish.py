@@ -18,11 +18,11 @@ import registry
 import state
 from verdict import Case, Run, Verdict
 
-from .conftest import Gate, Registry, commit_all
+from .conftest import Gate, Registry, commit_all, shim
 
 pytestmark = pytest.mark.engine
 
-REPOSITORY = "compat.example/release/emulator"
+REPOSITORY = f"compat.example/release/emulator-{os.getpid()}"  # two test runs may share an engine
 REVISION = "1234567890abcdef1234567890abcdef12345678"
 BLANKS = (
     '{"green": true, "reasons": null, "candidate": {"image_id": "", "reference": "", "platform": ""}, "runs": [{}]}'
@@ -45,14 +45,14 @@ class Release:
         (context / "Dockerfile").write_text('FROM scratch\nCOPY content /\nCMD ["/content"]\n')
         labels = {"version": version, "revision": revision}
         options = [f"--label={candidate.LABEL}.{name}={value}" for name, value in labels.items() if value]
-        iid = self.folder / "iid"
+        made = f"{REPOSITORY}:made"
         subprocess.run(
-            ["docker", "build", "--quiet", "--platform", platform, "--iidfile", iid, *options, context],
+            ["docker", "build", "--quiet", "--platform", platform, "--tag", made, *options, context],
             check=True,
             capture_output=True,
             env=os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "DOCKER_BUILDKIT": "1"},
         )
-        return iid.read_text()
+        return str(self.client.images.get(made).id)
 
     def judge(self, platform: str, *, green: bool = True, tag: str = "pr-1234567890ab", **of_image: str) -> str:
         """Build an image and leave the verdict of a run that started it."""
@@ -292,16 +292,6 @@ def test_version_that_exists_with_other_content(release: Release, loopback: Regi
     assert loopback.holds(tag) == before
     assert loopback.holds("v1.2.1-x86_64") is None
     assert loopback.holds("latest") is None
-
-
-def shim(folder: Path, when: str, action: str) -> str:
-    """Return a PATH on which a docker that is called with `when` takes an action first."""
-    real = shutil.which("docker")
-    (folder / "bin").mkdir()
-    script = folder / "bin/docker"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {real} "$@"\n')
-    script.chmod(0o755)
-    return f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def url():
 @pytest.fixture
 def health(url):
     """What the emulator answers, once it does."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:

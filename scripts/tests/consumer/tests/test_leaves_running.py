@@ -1,6 +1,7 @@
 """Leaves its emulator running, as sam-cli's start-lambda tests do, and attaches to one of its name."""
 
 import os
+import time
 import unittest
 import urllib.request
 from pathlib import Path
@@ -20,12 +21,14 @@ class TestLeavesRunning(unittest.TestCase):
             client.containers.get(os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"])
         except NotFound:
             start(client, image(), os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"], port)
-        for _ in range(1000):
+        deadline = time.monotonic() + 60
+        while True:
             try:
-                answer = urllib.request.urlopen(f"http://localhost:{port}/health", timeout=2).read()
+                answer = urllib.request.urlopen(f"http://localhost:{port}/health", timeout=10).read()
                 break
-            except ConnectionResetError:
-                continue
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
         self.assertEqual(answer, b"ok\n")
         first = not SEEN.exists()
         SEEN.touch()

@@ -2,7 +2,9 @@
 
 import docker
 
+from .repository import REPOSITORY
+
 
 def test_attaches():
-    container = docker.from_env().containers.get("stale-emulator")
+    container = docker.from_env().containers.get(f"{REPOSITORY.rpartition('/')[2]}-stale")
     assert container.status == "running"

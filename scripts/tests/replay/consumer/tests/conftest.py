@@ -30,7 +30,7 @@ def sam(project):
     """Calls sam and returns what it printed; a failure names the command and what it said."""
 
     def call(*arguments):
-        done = subprocess.run(["sam", *arguments], cwd=project, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(["sam", *arguments], cwd=project, capture_output=True, text=True, timeout=600)
         print("$ sam", *arguments, f"\n{done.stdout}{done.stderr}")
         assert done.returncode == 0, f"sam {' '.join(arguments[:3])}: {complaint(done.stderr or done.stdout)}"
         return done.stdout
@@ -51,11 +51,11 @@ def served(project):
     try:
         until(lambda: "Running on" in log.read_text() or server.poll() is not None)
         assert server.poll() is None, f"sam local start-lambda: {complaint(log.read_text())}"
-        config = Config(signature_version=UNSIGNED, read_timeout=60, retries={"max_attempts": 0})
+        config = Config(signature_version=UNSIGNED, read_timeout=300, retries={"max_attempts": 0})
         yield boto3.client("lambda", endpoint_url=f"http://127.0.0.1:{port}", config=config), log
     finally:
         server.terminate()
-        server.wait(60)
+        server.wait(300)
         print(log.read_text())
 
 
@@ -89,7 +89,7 @@ def complaint(said):
     return next((line for line in lines if "An error occurred" in line), lines[-1])
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=300):
     """Return the first true value of a condition."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

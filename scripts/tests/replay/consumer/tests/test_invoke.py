@@ -22,7 +22,7 @@ def test_callback(sam, project):
         asked = until(lambda: re.search(r"asked: (\S+)", log.read_text()) or invoke.poll() is not None)
         assert asked is not True, f"sam local invoke: {complaint(log.read_text())}"
         sam("local", "callback", "succeed", asked[1], "--result", "yes")
-        assert invoke.wait(60) == 0, f"sam local invoke: {complaint(log.read_text())}"
+        assert invoke.wait(300) == 0, f"sam local invoke: {complaint(log.read_text())}"
     finally:
         invoke.kill()
         print(log.read_text())
