@@ -259,5 +259,6 @@ def test_packages_are_those_that_pip_lists(
 
     monkeypatch.setattr(ContainerCollection, "create", keeps_logs_its_own_way)
     monkeypatch.setattr(image, "LISTING", 3)
-    assert image.packages(docker_client, reference) == found
+    listed = image.packages(docker_client, reference)
     docker_client.images.remove(reference)
+    assert listed == found
