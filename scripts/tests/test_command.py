@@ -8,7 +8,7 @@ import pytest
 from config import ROOT
 
 TOLD_AGAIN = f"""
-import os, signal, sys, time
+import os, signal, sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 import command
 command.SAME_REQUEST = float(sys.argv[1])

@@ -26,6 +26,8 @@ from .test_gate import judged
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
+SOON = 60.0  # seconds in which a run that was told to end, or has lost its engine, has ended; measured 2
+
 
 @pytest.fixture
 def hanging(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -73,7 +75,7 @@ def test_ctrl_c(gate: Gate, hanging: Path, whom: str, number: signal.Signals, ti
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.killpg(process.pid, number)
         time.sleep(pause)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert process.returncode in ((-number, 2) if whom == "make" else (130,)), output
     assert "Traceback" not in output
     assert not (gate.findings / "verdict.json").exists()
@@ -86,7 +88,7 @@ def test_ctrl_c_of_a_background_job(gate: Gate, hanging: Path) -> None:
     process = gate.popen("bash", "-c", f"trap '' INT; exec make compat VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert process.returncode == 2, output
     assert "interrupted" in output
     assert not (gate.findings / "verdict.json").exists()
@@ -129,7 +131,7 @@ def test_sigkill_of_all(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=SOON)
     assert not (gate.findings / "verdict.json").exists()
     verdict = judged(gate, "tests/test_steps.py")
     assert verdict["green"], verdict["reasons"]
@@ -157,7 +159,7 @@ def test_sigkill_while_the_packages_are_listed(
     process = gate.popen("make", "image", f"VENV={sys.prefix}", EMULATOR_SOURCE=str(tmp_path / "slow"))
     until(lambda: listings() != before, of=process)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=SOON)
     assert gate.make("image").returncode == 0
     assert listings() == before
 
@@ -167,7 +169,7 @@ def test_sigkill_of_make_alone(gate: Gate, hanging: Path) -> None:
     process = gate.popen("make", "compat", f"VENV={sys.prefix}")
     wait_for(hanging / "hanging", process)
     process.kill()
-    output, _ = process.communicate()  # all that writes there has ended
+    output, _ = process.communicate(timeout=SOON)  # all that writes there has ended
     assert output.splitlines()[-1] == "error: make is gone, so nobody waits for a verdict"
     assert not (gate.findings / "verdict.json").exists()
     assert alive(hanging) == []
@@ -183,7 +185,7 @@ def test_sigkill_of_make_alone_before_the_suite(gate: Gate, tmp_path: Path) -> N
     process.kill()  # what the make below it started is not told
     verdict = judged(gate)
     assert verdict["green"], verdict["reasons"]
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert "error: make is gone, so nobody waits for a verdict" in output
 
 
@@ -207,7 +209,7 @@ def test_second_gate_in_one_clone_says_so(gate: Gate, hanging: Path) -> None:
     wait_for(hanging / "hanging", process)
     second = gate.make("compat")
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
+    process.communicate(timeout=SOON)
     assert second.returncode == 2
     assert "error: another gate is running in this clone" in second.stdout
 
@@ -301,7 +303,7 @@ def test_copied_clone_does_not_end_the_run_of_the_first(gate: Gate, clone: Gate,
     assert verdict["green"], verdict["reasons"]
     assert len(alive(hanging)) == 2
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert "interrupted" in output
 
 
@@ -356,7 +358,7 @@ def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, 
     sleeps = ["pgrep", "-f", f"sleep 30.{os.getpid()}"]
     until(lambda: subprocess.run(sleeps, stdout=subprocess.DEVNULL).returncode == 0, of=process)
     way.cut()
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert process.returncode == 2, output
     assert re.search("^error: .*no Docker engine answers; start it", output.splitlines()[-1]), output
     assert "Traceback" not in output
@@ -369,7 +371,7 @@ def test_engine_that_stops_while_the_suite_runs(gate: Gate, hanging: Path, way: 
     process = gate.popen(sys.executable, "scripts/compat.py", DOCKER_HOST=way.address)
     wait_for(hanging / "hanging", process)
     way.cut()
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=SOON)
     assert process.returncode == 2, output
     assert re.search("^error: the engine .*: start the engine and run again$", output.splitlines()[-1]), output
     assert "Traceback" not in output
