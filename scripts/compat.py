@@ -34,7 +34,7 @@ def main() -> int:
         forget(state.folder(platform))
         runs = [run(client, config, candidate, checkout) for checkout in samcli.installed(config)]
         shards.learn(runs)
-        judged = verdict.judge(config, candidate, runs, engine.image_id(client, candidate.reference))
+        judged = verdict.judge(verdict.required(config), candidate, runs, engine.image_id(client, candidate.reference))
         if config.compat_save_image and judged.green:
             save_image(candidate)
         waited_for()

@@ -53,8 +53,8 @@ class Config:
     gated_paths: tuple[str, ...]
 
 
-def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the three layers below `root` and return the settings.
+def load(root: Path = ROOT, environ: Mapping[str, str] | None = None, *, example_only: bool = False) -> Config:
+    """Read the three layers below `root` and return the settings; with `example_only` the first layer alone.
 
     Raises GateError that names the setting, its value and the layer it came from.
     """
@@ -66,6 +66,8 @@ def load(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> Config:
     known = {field.name.upper() for field in fields(Config)}
     if missing := known - values.keys():
         raise GateError(f".env.example lacks {', '.join(sorted(missing))}: take it anew from the template")
+    if example_only:
+        return _check({name.lower(): values[name] for name in known})
     for name, value in _read(dotenv).items() if dotenv.is_file() else ():
         if name in known:
             values[name] = (value or "", ".env")

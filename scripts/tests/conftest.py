@@ -92,6 +92,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         assert gets in ENDED, f"{what}: marked {gets}, ended {ENDED}"
 
 
+def commit_settings(gate: "Gate", **settings: str) -> None:
+    """Write settings into a copy's .env.example, as one that adopts the gate does, and commit all of it."""
+    example = gate.root / ".env.example"
+    text = example.read_text()
+    for name, value in settings.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    example.write_text(text)
+    (gate.root / ".gitignore").write_text("/.cache/\n/.compat/\n")
+    commit_all(gate.root)
+
+
 @dataclass
 class Gate:
     """A copy of the template with settings of its own, driven as a user would."""

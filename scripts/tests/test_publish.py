@@ -6,19 +6,22 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 import requests
 
 import candidate
+import config
 import registry
 import state
-from verdict import Case, Run, Verdict
+import verdict
+from verdict import Case, Run
 
-from .conftest import Gate, Registry, commit_all, shim
+from .conftest import Gate, Registry, commit_all, commit_settings, shim
 
 pytestmark = pytest.mark.engine
 
@@ -62,8 +65,12 @@ class Release:
         labels = self.client.images.get(image_id).labels
         version, revision = (labels.get(f"{candidate.LABEL}.{name}", "") for name in ("version", "revision"))
         tested = candidate.Candidate(image_id, reference, platform, version, revision, {}, {})
-        run = Run("develop", "c" * 40, "1.164.0", 1.0, [Case("a.py", "test_1", "passed", 1.0)], {image_id: 1})
-        self.write(platform, Verdict(tested, [run], [] if green else ["develop: 1 of 1 tests failed"]).as_json())
+        gate = verdict.required(config.load(environ={}))
+        tests = [Case(gate.tests[number % 4], f"test_{number}", "passed", 1.0) for number in range(40)]
+        run = Run("develop", "c" * 40, "1.164.0", 1.0, tests, {image_id: 1})
+        if not green:
+            tests[0].outcome = "failed"
+        self.write(platform, verdict.judge(gate, tested, [run], image_id).as_json())
         state.write_json(self.file(platform, "candidate.json"), dataclasses.asdict(tested))
         self.ids[platform] = image_id
         return image_id
@@ -86,7 +93,8 @@ class Release:
 def release(
     template: Gate, docker_client: docker.DockerClient, loopback: Registry, tmp_path: Path
 ) -> Iterator[Release]:
-    template.settings = {"PUBLISH_REPOSITORY": loopback.repository, "EMULATOR_REPOSITORY": REPOSITORY}
+    template.settings = {"PUBLISH_REPOSITORY": loopback.repository}
+    commit_settings(template, EMULATOR_REPOSITORY=REPOSITORY)
     made = Release(template, docker_client, tmp_path)
     for platform in BOTH:
         made.judge(platform)
@@ -149,14 +157,15 @@ def test_dry_run_pushes_nothing(release: Release, loopback: Registry) -> None:
 
 def test_one_platform_if_no_more_is_wanted(release: Release, loopback: Registry) -> None:
     release.file("linux/arm64").unlink()
-    done = release.publish(PUBLISH_PLATFORMS="linux/amd64")
+    commit_settings(release.gate, PUBLISH_PLATFORMS="linux/amd64")
+    done = release.publish()
     assert done.returncode == 0, done.stdout
     assert loopback.holds("latest") == loopback.holds("v1.2.1")
-    assert release.publish(PUBLISH_PLATFORMS="linux/amd64").returncode == 0
+    assert release.publish().returncode == 0
 
 
-def refused(release: Release, loopback: Registry, *says: str) -> None:
-    done = release.publish()
+def refused(release: Release, loopback: Registry, *says: str, **settings: str) -> None:
+    done = release.publish(**settings)
     assert done.returncode == 1, done.stdout
     reasons = [line for line in done.stdout.splitlines() if line.startswith("refused: ")]
     for part in says:
@@ -167,14 +176,101 @@ def refused(release: Release, loopback: Registry, *says: str) -> None:
 @pytest.mark.fault("publishing what has a red verdict", "refused")
 def test_red_verdict(release: Release, loopback: Registry) -> None:
     release.judge("linux/arm64", green=False)
-    refused(release, loopback, "linux/arm64: the verdict is red", "linux/arm64: develop: 1 of 1 tests failed")
+    refused(release, loopback, "linux/arm64: the verdict is red", "linux/arm64: develop: 1 of 40 tests failed")
 
 
 @pytest.mark.fault("publishing with a verdict edited to green, its reasons left in it", "refused")
 def test_green_without_its_reasons_being_empty(release: Release, loopback: Registry) -> None:
-    verdict = json.loads(release.file("linux/amd64").read_text()) | {"reasons": ["develop: no test of it passed"]}
-    release.write("linux/amd64", verdict)
-    refused(release, loopback, "linux/amd64: the verdict is red")
+    edited = json.loads(release.file("linux/amd64").read_text()) | {"reasons": ["develop: no test of it passed"]}
+    release.write("linux/amd64", edited)
+    refused(release, loopback, "linux/amd64: no verdict", "green: True with 1 reasons")
+
+
+def edit(release: Release, platform: str, change: Callable[[dict[str, Any]], object]) -> None:
+    found = json.loads(release.file(platform).read_text())
+    change(found)
+    release.write(platform, found)
+
+
+EDITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
+    ("no runs", lambda v: v.update(runs=[]), "develop: was not run"),
+    ("an empty run", lambda v: v.update(runs=[{}]), "runs[0].ref is missing"),
+    ("runs missing", lambda v: v.pop("runs"), "verdict.runs is missing"),
+    ("a run without tests", lambda v: v["runs"][0].update(tests=[]), "no test of it passed"),
+    ("a run without containers", lambda v: v["runs"][0].update(containers={}), "no emulator container was started"),
+    ("a failed test", lambda v: v["runs"][0]["tests"][0].update(outcome="failed"), "1 of 40 tests failed"),
+    ("an invented outcome", lambda v: v["runs"][0]["tests"][0].update(outcome="xyz"), "outcome that is not valid"),
+    ("one test many times", lambda v: v["runs"][0].update(tests=v["runs"][0]["tests"][:4] * 10), "4 tests passed"),
+    ("an unexpected container", lambda v: v["runs"][0].update(strangers=["x from y"]), "another image of"),
+    ("another image's start", lambda v: v["runs"][0]["containers"].update({"sha256:x": 1}), "another image of"),
+    ("a problem", lambda v: v["runs"][0].update(problems=["shard a-1 ended by signal 9"]), "shard a-1"),
+    ("a committed ref missing", lambda v: v["gate"].update(refs=["v1.160.0"]), "not run with aws-sam-cli develop"),
+    ("a committed file missing", lambda v: v["gate"].update(tests=v["gate"]["tests"][:3]), "was not required"),
+    ("a lower minimum", lambda v: v["gate"].update(min_passed=1), "only 1 passed tests were required"),
+    ("more retries", lambda v: v["gate"].update(reruns=9), "retried 9 times"),
+    ("another consumer", lambda v: v["gate"].update(samcli_source="https://fork.example/x.git"), "fork.example"),
+    ("schema 1", lambda v: v.pop("schema"), "has schema 1"),
+    ("a later schema", lambda v: v.update(schema=3), "has schema 3"),
+    ("gate missing", lambda v: v.pop("gate"), "verdict.gate is missing"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), [edit[1:] for edit in EDITS], ids=[edit[0] for edit in EDITS])
+def test_verdict_that_says_green_is_judged_again(
+    release: Release, loopback: Registry, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    edit(release, "linux/arm64", change)
+    refused(release, loopback, says)
+
+
+def test_verdict_of_fewer_requirements_than_committed_is_refused_whatever_env_says(
+    release: Release, loopback: Registry
+) -> None:
+    def weaken(found: dict[str, Any]) -> None:
+        found["gate"] |= {"tests": found["gate"]["tests"][:1], "min_passed": 1}
+        found["runs"][0]["tests"] = [
+            test for test in found["runs"][0]["tests"] if test["file"] in found["gate"]["tests"]
+        ]
+
+    for platform in BOTH:
+        edit(release, platform, weaken)
+    weak = {"SAMCLI_TESTS": json.loads(release.file(BOTH[0]).read_text())["gate"]["tests"][0], "COMPAT_MIN_PASSED": "1"}
+    refused(release, loopback, "was not required", **weak)
+    (release.gate.root / ".env").write_text("".join(f"{name}={value}\n" for name, value in weak.items()))
+    refused(release, loopback, "was not required")
+    commit_all(release.gate.root)
+    refused(release, loopback, "was not required")
+
+
+def test_more_than_committed_is_fine(release: Release, loopback: Registry) -> None:
+    def strengthen(found: dict[str, Any]) -> None:
+        found["gate"]["refs"].append("latest")
+        found["runs"].append(found["runs"][0] | {"ref": "latest"})
+
+    for platform in BOTH:
+        edit(release, platform, strengthen)
+    assert release.publish().returncode == 0
+
+
+def test_settings_that_are_not_committed_are_refused(release: Release, loopback: Registry) -> None:
+    example = release.gate.root / ".env.example"
+    example.write_text(example.read_text().replace("COMPAT_MIN_PASSED=35", "COMPAT_MIN_PASSED=1"))
+    refused(release, loopback, ".env.example has changed since the last commit")
+    shutil.rmtree(release.gate.root / ".git")
+    refused(release, loopback, ".env.example is not committed")
+
+
+def test_fewer_platforms_than_committed_are_refused(release: Release, loopback: Registry) -> None:
+    refused(release, loopback, "linux/arm64 is in the committed PUBLISH_PLATFORMS", PUBLISH_PLATFORMS="linux/amd64")
+
+
+def test_verdict_edited_to_a_twin_image_with_the_candidate_removed(release: Release, loopback: Registry) -> None:
+    twin = release.build("linux/amd64", content="twin")
+    release.file("linux/amd64").write_text(
+        release.file("linux/amd64").read_text().replace(release.ids["linux/amd64"], twin)
+    )
+    release.file("linux/amd64", "candidate.json").unlink()
+    refused(release, loopback, "candidate.json is missing")
 
 
 @pytest.mark.fault("publishing without a verdict of one platform", "refused")
@@ -185,11 +281,11 @@ def test_every_reason_is_told(release: Release, loopback: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}', BLANKS]
+    "damaged", ["{", "[]", "{}", '{"green": true, "reasons": [], "candidate": {}, "runs": []}', BLANKS]
 )
 @pytest.mark.fault("publishing with a verdict that is damaged or made up", "refused")
-def test_damaged_verdict(release: Release, loopback: Registry, verdict: str) -> None:
-    release.file("linux/arm64").write_text(verdict)
+def test_damaged_verdict(release: Release, loopback: Registry, damaged: str) -> None:
+    release.file("linux/arm64").write_text(damaged)
     refused(release, loopback, "linux/arm64: ")
 
 
@@ -229,7 +325,8 @@ def test_verdict_edited_to_another_id(release: Release, loopback: Registry, prot
     bad = release.build("linux/amd64", content="bad")
     release.file("linux/amd64").write_text(release.file("linux/amd64").read_text().replace(good, bad))
     if protects == "tag":
-        release.file("linux/amd64", "candidate.json").unlink()
+        made = release.file("linux/amd64", "candidate.json")
+        made.write_text(made.read_text().replace(good, bad))
     refused(release, loopback, "by now, the verdict is of" if protects == "tag" else "candidate.json beside it is of")
 
 
@@ -345,7 +442,9 @@ def test_registry_that_goes_down(
 
 @pytest.mark.fault("publishing a version that exists with fewer platforms", "refused")
 def test_list_of_fewer_platforms_is_other_content(release: Release, loopback: Registry) -> None:
-    assert release.publish(PUBLISH_PLATFORMS="linux/amd64").returncode == 0
+    commit_settings(release.gate, PUBLISH_PLATFORMS="linux/amd64")
+    assert release.publish().returncode == 0
+    commit_settings(release.gate, PUBLISH_PLATFORMS="linux/amd64 linux/arm64")
     before = published(loopback)
     done = release.publish()
     assert done.returncode == 1
@@ -374,9 +473,9 @@ def test_from_a_green_run_to_latest(
         "EMULATOR_SOURCE": str(tmp_path / "emulator"),
         "EMULATOR_VERSION": "1.2.1",
         "COMPAT_SAVE_IMAGE": "1",
-        "PUBLISH_PLATFORMS": "linux/amd64",
         "PUBLISH_REPOSITORY": loopback.repository,
     }
+    commit_settings(gate, PUBLISH_PLATFORMS="linux/amd64", **gate.settings)
     done = gate.make("compat", **settings)
     assert done.returncode == 0, done.stdout
     image_id = gate.verdict()["candidate"]["image_id"]

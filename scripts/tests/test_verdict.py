@@ -16,6 +16,7 @@ FILES = ("tests/test_a.py", "tests/test_b.py")
 CONFIG = dataclasses.replace(
     config.load(environ={}), samcli_refs=("develop", "latest"), samcli_tests=FILES, compat_min_passed=3
 )
+GATE = verdict.required(CONFIG)
 
 
 def good(ref: str) -> Run:
@@ -25,11 +26,11 @@ def good(ref: str) -> Run:
 
 def reasons(run: Run, image_id_at_end: str | None = "sha256:good") -> list[str]:
     """The reasons when `run` is that of the first ref and the second ref's is good."""
-    return verdict.judge(CONFIG, CANDIDATE, [run, good("latest")], image_id_at_end).reasons
+    return verdict.judge(GATE, CANDIDATE, [run, good("latest")], image_id_at_end).reasons
 
 
 def test_green() -> None:
-    judged = verdict.judge(CONFIG, CANDIDATE, [good("develop"), good("latest")], "sha256:good")
+    judged = verdict.judge(GATE, CANDIDATE, [good("develop"), good("latest")], "sha256:good")
     assert judged.green
     assert report.terminal(judged).splitlines()[-1] == "green: develop: 4 passed; latest: 4 passed"
 
@@ -40,7 +41,7 @@ def test_skips_and_flaky_tests_are_counted_and_named() -> None:
         Case(FILES[0], "test_3", "skipped", 0.0, message="not today"),
         Case(FILES[0], "test_4", "passed", 1, True),
     ]
-    judged = verdict.judge(CONFIG, CANDIDATE, [run, good("latest")], "sha256:good")
+    judged = verdict.judge(GATE, CANDIDATE, [run, good("latest")], "sha256:good")
     assert judged.green
     assert run.count() == {"passed": 5, "failed": 0, "skipped": 1, "flaky": 1}
     assert "test_3: not today" in report.terminal(judged)
@@ -62,7 +63,7 @@ def test_problem_of_a_shard_is_red() -> None:
 @pytest.mark.parametrize("outcome", ["skipped", None])
 def test_file_without_a_passed_test_is_red(outcome: str | None) -> None:
     run = good("develop")
-    run.tests = [t for t in run.tests if t.file == FILES[0]] * 2
+    run.tests = [Case(FILES[0], f"test_{number}", "passed", 1.0) for number in range(4)]
     if outcome:
         run.tests.append(Case(FILES[1], "test_1", outcome, 0.0))
     (reason,) = reasons(run)
@@ -97,7 +98,7 @@ def test_moved_tag_is_red(now: str | None) -> None:
 
 
 def test_ref_that_was_not_run_is_red() -> None:
-    assert verdict.judge(CONFIG, CANDIDATE, [good("develop")], "sha256:good").reasons == ["latest: was not run"]
+    assert verdict.judge(GATE, CANDIDATE, [good("develop")], "sha256:good").reasons == ["latest: was not run"]
 
 
 def test_every_reason_is_told() -> None:
@@ -107,7 +108,7 @@ def test_every_reason_is_told() -> None:
 
 def test_verdict_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "COMPAT", tmp_path)
-    judged = verdict.judge(CONFIG, CANDIDATE, [good("develop")], "sha256:good")
+    judged = verdict.judge(GATE, CANDIDATE, [good("develop")], "sha256:good")
     judged.save()
     value = json.loads((tmp_path / "linux-amd64/verdict.json").read_text())
     assert (value["green"], value["reasons"]) == (False, ["latest: was not run"])
