@@ -1,100 +1,94 @@
-"""The Docker engine: the one the docker CLI would use, asked through the SDK."""
+"""make engine: a Docker engine with buildx, and the base images, on Debian or Ubuntu where they are missing.
 
-import contextlib
-import json
+Standard library only and nothing of `gate`: this runs before anything is installed. What is there already stays as it is.
+"""
+
+import importlib.util
 import os
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import docker
-from docker.errors import APIError, DockerException, ImageNotFound
-from docker.tls import TLSConfig
-from requests.exceptions import RequestException
-
-from command import GateError, call
-
-ERRORS = (DockerException, RequestException)
-
-
-def environment() -> dict[str, str]:
-    """Return DOCKER_HOST, and the TLS settings if any, of the docker CLI's current context.
-
-    The SDK's own from_env() knows DOCKER_HOST only; Docker Desktop, colima and rootless engines are contexts.
-    """
-    said = call(["docker", "context", "inspect"], failure="cannot tell which Docker engine to use")
-    context = json.loads(said)[0]
-    found = {"DOCKER_HOST": context["Endpoints"]["docker"]["Host"]}
-    if "docker" in (context.get("TLSMaterial") or {}):
-        found |= {"DOCKER_CERT_PATH": f"{context['Storage']['TLSPath']}/docker", "DOCKER_TLS_VERIFY": "1"}
-    elif os.environ.get("DOCKER_TLS_VERIFY"):
-        default = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
-        found |= {"DOCKER_CERT_PATH": os.environ.get("DOCKER_CERT_PATH") or default, "DOCKER_TLS_VERIFY": "1"}
-    return found
+HERE = Path(__file__).resolve().parent
+SOCKET = "unix:///var/run/docker.sock"
+TOOLS = {"git": "git", "make": "make"}
+ENGINE_TOOLS = {"dockerd": "docker.io", "iptables": "iptables"}
+TEST_TOOLS = {"busybox": "busybox-static", "docker-registry": "docker-registry"}  # of the template's own tests
+BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")
+STAND_IN = "sam-compat.stand-in"  # the label of a stand-in, and of each image that is built on it
 
 
-def connect() -> docker.DockerClient:
-    """Return a client of the current engine. Raises GateError if there is none or it may not be used."""
-    at = environment()
-    host, tls = at["DOCKER_HOST"], None
-    if certificates := at.get("DOCKER_CERT_PATH"):
-        pair = (f"{certificates}/cert.pem", f"{certificates}/key.pem")
-        tls = TLSConfig(client_cert=pair, ca_cert=f"{certificates}/ca.pem", verify=True)
+def main() -> int:
+    """Install and start what is missing, print what is there, and return 0, or 2 if a step failed."""
+    version = ("docker", "version", "--format={{.Server.Version}}")
+    engine = ask(*version)
+    if not engine and (obstacle := in_the_way()):
+        print(f"error: {obstacle}", file=sys.stderr)
+        return 2
+    tools = TOOLS | ({} if engine else ENGINE_TOOLS) | (TEST_TOOLS if (HERE.parent / ".ci/run").exists() else {})
+    packages = [package for command, package in tools.items() if not shutil.which(command)]
+    packages += [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
     try:
-        return docker.DockerClient(base_url=host, version="auto", tls=tls or False)
-    except ERRORS as error:
-        if "PermissionError" in str(error):
-            remedy = "not permitted; join the `docker` group or choose an engine of your own with DOCKER_HOST"
-        else:
-            remedy = f"no Docker engine answers; start it or set DOCKER_HOST ({_brief(error)})"
-        raise GateError(f"{host}: {remedy}") from None
+        if packages:
+            debian("install", *packages)
+        if not shutil.which("docker"):
+            debian("install", "docker-cli")  # a package of its own since Debian 13
+        if not ask("docker", "buildx", "version"):
+            debian("buildx")
+        if not engine:
+            debian("start")
+        for image in BASES:
+            if not labels(image):
+                debian("image", image)
+        stand_ins = [image for image in BASES if STAND_IN in labels(image)]
+        if stand_ins and not any(ask(f"{folder}/python3.13", "-V") for folder in os.get_exec_path()):
+            debian("python3.13")  # where no registry can be reached, uv cannot download it either
+    except (subprocess.CalledProcessError, KeyboardInterrupt):
+        return 2  # the step has printed why
+    for image in stand_ins:
+        print(f"{image} is a stand-in, made from Debian's packages; to pull the real one, `docker rmi` it first.")
+    print(f"Docker {ask(*version)} answers at {host()}.")
+    return 0
 
 
-@contextlib.contextmanager
-def needed() -> Iterator[None]:
-    """Raise GateError where the engine does not answer the SDK any more; what it answers with an error, says why."""
+def in_the_way() -> str:
+    """Return why no engine may be started here: it would not be the one that is meant, or not the only one."""
+    reason = (
+        subprocess.run(["docker", "version"], capture_output=True, text=True).stderr if shutil.which("docker") else ""
+    )
+    reason = " ".join(reason.split()) or "no docker command"
+    if host() != SOCKET:
+        return f"no engine answers at {host()} ({reason}): start it, or unset DOCKER_HOST and DOCKER_CONTEXT"
+    if process := ask("pidof", "dockerd"):  # a second one would take the bridge of the first, docker0
+        return f"dockerd runs (process {process}) but not for you at {SOCKET} ({reason}): set DOCKER_HOST, or stop it"
+    return ""
+
+
+def host() -> str:
+    """Return the address that the docker command uses."""
+    context = ask("docker", "context", "inspect", "--format={{.Endpoints.docker.Host}}")
+    return context or os.environ.get("DOCKER_HOST") or SOCKET
+
+
+def labels(image: str) -> str:
+    """Return an image's labels as JSON, which is never empty; nothing if there is no such image."""
+    return ask("docker", "image", "inspect", "--format={{json .Config.Labels}}", image)
+
+
+def ask(*command: str) -> str:
+    """Return what a command prints, nothing if it fails or is missing."""
     try:
-        yield
-    except RequestException as error:
-        if isinstance(error, APIError):
-            raise
-        raise GateError(
-            f"the engine does not answer any more ({_brief(error)}): start the engine and run again"
-        ) from None
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def platform(client: docker.DockerClient) -> str:
-    """Return the engine's own platform as images name it, e.g. linux/amd64."""
-    about = client.version()
-    return f"{about['Os']}/{about['Arch']}"
+def debian(step: str, *arguments: str) -> None:
+    """Take one step, which prints what it does."""
+    subprocess.run(["bash", HERE / "engine/debian", step, *arguments], stdin=subprocess.DEVNULL, check=True)
 
 
-def platform_of(client: docker.DockerClient, reference: str) -> str:
-    """Return an image's platform. Raises docker's ImageNotFound if there is no such image."""
-    attributes = client.images.get(reference).attrs
-    return f"{attributes['Os']}/{attributes['Architecture']}"
-
-
-def image_id(client: docker.DockerClient, reference: str) -> str | None:
-    """Return the id that a tag names in this engine now, or None. Ids of two engines are not comparable."""
-    try:
-        return str(client.images.get(reference).id)
-    except ImageNotFound:
-        return None
-
-
-def remove_container(client: docker.DockerClient, container: str) -> None:
-    """Kill and remove a container; nothing happens if it is gone already."""
-    try:
-        client.api.remove_container(container, force=True, v=True)
-    except APIError as error:
-        if error.status_code not in (404, 409):  # 409: somebody else is removing it
-            raise
-
-
-def short(image: str) -> str:
-    """Return the first twelve digits of an image id."""
-    return image.removeprefix("sha256:")[:12]
-
-
-def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,16 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException
 
-import engine
-import registry
-from command import GateError
-from config import ROOT, load
+from gate.cli import GateError
+from gate.containers import engine, registry
+from gate.settings import KNOWN
+from gate.workspace import ROOT
 
 pytest_plugins = ["pytester"]
 collect_ignore = ["consumer", "replay/consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 TEMPLATE = ("Makefile", ".env.example", "scripts")
-SETTINGS = {name.upper() for name in load(environ={}).__dataclass_fields__}
 
 
 def git(*arguments: str, cwd: Path) -> str:
@@ -52,25 +51,17 @@ def commit_all(folder: Path, message: str = "all") -> str:
 
 PATIENCE = 900.0  # seconds; a run that takes longer hangs, on any machine
 STARTED: list["Process"] = []  # by the current test
-ENDED: list[str] = []  # how each run of the current test ended
 
 
 class Process(subprocess.Popen[str]):
-    """A run of the gate that is noted when it has ended: by the first word of its last own line, or as killed.
-
-    One that does not end is killed, with what it printed, so that it fails its own test and no other.
-    """
+    """A run of the gate. One that does not end is killed, with what it printed, so that it fails its own test only."""
 
     def communicate(self, input: str | None = None, timeout: float | None = PATIENCE) -> tuple[str, str]:
         try:
-            output, nothing = super().communicate(input, timeout)
+            return super().communicate(input, timeout)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             raise AssertionError(f"it did not end within {timeout} s: {super().communicate()[0]}") from None
-        own = [line for line in output.splitlines() if line.strip() and not re.match(r"make(\[\d+\])?: ", line)]
-        word = re.match(r"(?:green|red|error|refused)(?=: )|interrupted$", own[-1] if own else "")
-        ENDED.append(word[0] if word else "no verdict" if self.returncode == -signal.SIGKILL else "")
-        return output, nothing
 
 
 def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> None:
@@ -80,16 +71,6 @@ def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> No
         assert of.poll() is None, of.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """After a test that tries a fault: a run of it ended as its mark says, and so the table in CONTRIBUTING.md."""
-    ENDED.clear()
-    yield
-    for mark in item.iter_markers("fault"):
-        what, gets = mark.args
-        assert gets in ENDED, f"{what}: marked {gets}, ended {ENDED}"
 
 
 def commit_settings(gate: "Gate", **settings: str) -> None:
@@ -113,8 +94,8 @@ class Gate:
     def environ(self, **settings: str) -> dict[str, str]:
         # Of the make and the Actions job that run these tests: what they were given must not reach a copy, and a copy
         # must not write into that job's summary and outputs.
-        others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
-        own = {name for name in os.environ if name in SETTINGS or name.startswith(others)}
+        others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE", "CALLER_PWD", "BUILT_DIGESTS")
+        own = {name for name in os.environ if name in KNOWN or name.startswith(others)}
         inherited = {name: value for name, value in os.environ.items() if name not in own}
         return inherited | self.settings | settings
 

@@ -1,0 +1,1 @@
+"""The Docker engine: images, containers, events, registries."""

@@ -1,0 +1,77 @@
+"""Kill the processes and remove the containers of a run, also of one that was killed."""
+
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+
+from gate import workspace
+from gate.cli import GateError
+from gate.containers import engine
+
+MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for what is left
+
+
+@contextlib.contextmanager
+def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
+    """Yield the name of a new run and clean up after it, whatever happens; before it, after one that was killed.
+
+    The caller holds this clone's lock, so nothing else can be using what an earlier run left.
+    """
+    with contextlib.suppress(GateError, KeyError, TypeError):  # no earlier run, or its note is damaged
+        earlier = workspace.read_json(workspace.RUN, remedy="")
+        if earlier["clone"] == str(workspace.CACHE):  # else this clone is a copy: that run may go on in the first one
+            clean(client, str(earlier["run"]), interrupted=True)
+    run, finished = secrets.token_hex(4), False
+    workspace.write_json(workspace.RUN, {"run": run, "clone": str(workspace.CACHE)})
+    try:
+        yield run
+        finished = True
+    finally:
+        clean(client, run, interrupted=not finished)
+
+
+def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
+    """Kill the processes of a run; remove its volume, its containers and those that mount something of .cache/.
+
+    Looks again until none is left: a request that was under way when a run was interrupted may still make one.
+    """
+    kill(f"{run}-")
+    with contextlib.suppress(*engine.ERRORS):  # an engine that is gone is reported elsewhere
+        for pause in PAUSES:
+            time.sleep(pause)
+            found = left(client, run)
+            if not found and (pause or not interrupted):
+                break
+            for container in found:
+                with contextlib.suppress(*engine.ERRORS):
+                    engine.remove_container(client, container)
+        with contextlib.suppress(docker.errors.NotFound):
+            client.api.remove_volume(f"{workspace.PREFIX}{run}")
+        workspace.RUN.unlink(missing_ok=True)
+
+
+def left(client: docker.DockerClient, run: str) -> list[str]:
+    """Return the ids of the containers that are there of a run."""
+    found = []
+    for container in client.api.containers(all=True):
+        named = any(name.startswith(f"/{workspace.PREFIX}{run}-") for name in container.get("Names") or [])
+        mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
+        if named or any(source.is_relative_to(workspace.CACHE) for source in mounts):
+            found.append(str(container["Id"]))
+    return found
+
+
+def kill(mark: str) -> None:
+    """Kill every process whose mark starts with `mark`: also those that left their process group (Linux only)."""
+    wanted = f"{MARK}={mark}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            if any(variable.startswith(wanted) for variable in environ.read_bytes().split(b"\0")):
+                os.kill(int(environ.parent.name), signal.SIGKILL)

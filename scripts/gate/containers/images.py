@@ -1,0 +1,157 @@
+"""Images: what the engine knows of one, where one that exists is taken from, and the archive that carries it on."""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import docker
+
+from gate import workspace
+from gate.cli import GateError, call, stream
+from gate.containers.engine import ERRORS, image_id, remove_container, short
+from gate.settings import local
+
+LABEL = "org.opencontainers.image"
+LISTING = 60  # seconds that an image's pip has; measured 1
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of this engine. `version` and `revision` are its labels, `packages` the durable ones by its own pip.
+
+    `image_id` is comparable within one engine; `config_digest` is the same in both of Docker's image stores.
+    """
+
+    image_id: str
+    config_digest: str
+    reference: str
+    platform: str
+    version: str = ""
+    revision: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repository(self) -> str:
+        """The reference without its tag."""
+        return self.reference.rpartition(":")[0]
+
+
+def describe(client: docker.DockerClient, reference: str) -> Image:
+    """Return an image as the engine knows it, without its packages. Raises docker's ImageNotFound if there is none."""
+    attributes = client.images.get(reference).attrs
+    labels = (attributes.get("Config") or {}).get("Labels") or {}
+    return Image(
+        image_id=attributes["Id"],
+        config_digest=_config_digest(client, attributes["Id"]),
+        reference=reference,
+        platform=f"{attributes['Os']}/{attributes['Architecture']}",
+        version=labels.get(f"{LABEL}.version", ""),
+        revision=labels.get(f"{LABEL}.revision", ""),
+    )
+
+
+def packages(client: docker.DockerClient, image: str, name: str) -> dict[str, str]:
+    """Return the durable packages in an image by its own pip, run in a container called `name`; none if pip fails."""
+    remove_container(client, name)
+    try:
+        options = {"entrypoint": "pip", "name": name, "network_mode": "none", "detach": True}
+        container = client.containers.run(image, ["list", "--format=json"], **options)  # type: ignore[call-overload]
+        container.wait(timeout=LISTING)
+        listing = json.loads(container.logs(stderr=False))
+        return {str(row["name"]): str(row["version"]) for row in listing if "durable" in str(row["name"])}
+    except (*ERRORS, ValueError, TypeError, KeyError):
+        return {}  # for the reader only; an image without a working pip can be gated as well
+    finally:
+        remove_container(client, name)
+
+
+def take(client: docker.DockerClient, name: str) -> tuple[str, str]:
+    """Return the engine's name of EMULATOR_IMAGE and the tag it should get: pr-<image id>.
+
+    A file NAME.tar is loaded; a name with a registry is pulled, and the engine's own is used where that fails.
+    """
+    if name.endswith(".tar"):
+        found = load(local(name))
+    else:
+        registry = name.partition("/")[0] if "/" in name else ""
+        if "." in registry or ":" in registry or registry == "localhost":
+            try:
+                failure = f"EMULATOR_IMAGE: {name} cannot be pulled"
+                stream(["docker", "pull", name], failure=failure, log=workspace.PULL_LOG)
+            except GateError as error:
+                print(f"{error}; looking for it in the engine", flush=True)
+        found = name
+    if (image := image_id(client, found)) is None:
+        raise GateError(f"EMULATOR_IMAGE: there is no image {name} in the engine: build or pull it")
+    return image, f"pr-{short(image)}"
+
+
+def load(tar: Path) -> str:
+    """Load an archive that `docker save` made and return the engine's name of its one image."""
+    if not tar.is_file():
+        raise GateError(f"{tar} is missing: `make image COMPAT_SAVE_IMAGE=1` makes an archive of the candidate")
+    print(f"loading {workspace.shown(tar)}", flush=True)
+    loaded = call(["docker", "load", "--quiet", "--input", tar], failure=f"{tar} cannot be loaded")
+    names = re.findall(r"^Loaded image(?: ID)?: (\S+)$", loaded, re.MULTILINE)
+    if len(names) != 1:
+        raise GateError(f"{tar} holds {len(names)} images, not one")
+    return str(names[0])
+
+
+def save(image: Image) -> None:
+    """Keep an image as image.tar in its platform's folder, whole or not at all, for another machine."""
+    tar = workspace.results(image.platform) / workspace.TAR
+    half = tar.with_suffix(".half")
+    try:
+        log = workspace.log(image.platform, "save")
+        stream(["docker", "save", "--output", half, image.reference], failure=f"{tar} cannot be written", log=log)
+        half.replace(tar)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def digest_of(tar: Path) -> str:
+    """Return the config digest of the one image in an archive that `docker save` made."""
+    with tar.open("rb") as file:
+        return config_digest_in(file)
+
+
+def config_digest_in(tar: IO[bytes]) -> str:
+    """Return the config digest of the one image in a `docker save` stream. Raises GateError if there is not one."""
+    try:
+        with tarfile.open(fileobj=tar, mode="r|") as archive:
+            for member in archive:
+                if member.name == "manifest.json" and (content := archive.extractfile(member)):
+                    (image,) = json.load(content)
+                    return f"sha256:{re.findall('[0-9a-f]{64}', image['Config'])[-1]}"
+    except (tarfile.TarError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
+        raise GateError(f"not an archive of one image, as `docker save` makes it ({error})") from None
+    raise GateError("not an archive of one image, as `docker save` makes it (it has no manifest.json)")
+
+
+def _config_digest(client: docker.DockerClient, image: str) -> str:
+    """Return an image's config digest: its id in the classic store; containerd's ids are manifest digests."""
+    status: list[Any] = client.info().get("DriverStatus") or []
+    if ["driver-type", "io.containerd.snapshotter.v1"] not in status:
+        return image
+    return config_digest_in(cast(IO[bytes], _Chunks(client.api.get_image(image))))
+
+
+class _Chunks:
+    """A file of the chunks that an iterator yields, as far as tarfile reads one."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.chunks, self.rest = chunks, b""
+
+    def read(self, size: int) -> bytes:
+        parts, there = [self.rest], len(self.rest)
+        while there < size and (chunk := next(self.chunks, b"")):
+            parts.append(chunk)
+            there += len(chunk)
+        whole = b"".join(parts)
+        self.rest = whole[size:]
+        return whole[:size]

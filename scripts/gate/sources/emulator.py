@@ -1,0 +1,133 @@
+"""The emulator: the folder it is built in, the revision of that, and the build."""
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from gate import workspace
+from gate.cli import GateError, call, stream, tools_path, without_secrets
+from gate.containers.images import LABEL
+from gate.settings import Settings, local
+from gate.sources import git
+
+# Of the make that called this: its options and variables would reach a prebuild that is make itself. Another builder's
+# images would not be in the engine.
+NOT_HANDED_ON = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHONDONTWRITEBYTECODE", "BUILDX_BUILDER"}
+
+
+def fetch(settings: Settings) -> tuple[Path, str]:
+    """Return the folder of EMULATOR_SOURCE and the URL it came from without secrets, "" if there is no remote."""
+    given, _, fragment = settings.emulator_source.partition("#")
+    folder = local(given).resolve()
+    if not fragment and folder.is_dir():
+        try:
+            remote = git.git("remote", "get-url", "origin", cwd=folder, failure="no remote")
+        except GateError:
+            remote = ""
+        return folder, without_secrets(remote) if "://" in remote or "@" in remote else ""
+    if not folder.is_dir() and not re.match(r"[a-z+]+://|[\w.-]+@[\w.-]+:", given):
+        raise GateError(f"EMULATOR_SOURCE: {given} is not a folder and not a git URL (URL[#ref[:folder]])")
+    url = str(folder) if folder.is_dir() else given
+    ref, _, below = fragment.partition(":")
+    refs = git.listing(url, setting="EMULATOR_SOURCE")
+    git.worktree(url, git.resolve(url, ref, refs, setting="EMULATOR_SOURCE"), workspace.EMULATOR)
+    found = (workspace.EMULATOR / below).resolve()
+    if not found.is_dir() or not found.is_relative_to(workspace.EMULATOR.resolve()):
+        raise GateError(f"EMULATOR_SOURCE: there is no folder {below} at {without_secrets(given)}#{ref}")
+    return found, "" if folder.is_dir() else without_secrets(given)
+
+
+def prebuild(settings: Settings, folder: Path, log: Path) -> None:
+    """Run EMULATOR_PREBUILD, if there is one, in the emulator's folder."""
+    if settings.emulator_prebuild:
+        failure = f"EMULATOR_PREBUILD={settings.emulator_prebuild!r} failed in {folder}: fix it, or leave it empty"
+        stream(settings.emulator_prebuild, failure=failure, log=log, cwd=folder, env=_environment(folder))
+
+
+def build(folder: Path, labels: dict[str, str], tag: str, log: Path) -> None:
+    """Build the image of a folder and give it a tag. Raises GateError if buildx is missing or the build fails."""
+    if not (folder / "Dockerfile").is_file():
+        raise GateError(f"EMULATOR_SOURCE: {folder} has no Dockerfile")
+    call(["docker", "buildx", "version"], failure="docker buildx is missing: install it, or run `make engine`")
+    with tempfile.TemporaryDirectory() as scratch:
+        # Not --iidfile: in containerd's store it may hold an id that the engine does not know an image by.
+        command = ["docker", "buildx", "build", "--load", "--progress=plain", f"--tag={tag}"]
+        command += [f"--label={LABEL}.{name}={value}" for name, value in labels.items() if value]
+        command += _without_the_gate(folder, Path(scratch))
+        stream(
+            [*command, "."], failure=f"docker build failed in {folder}", log=log, cwd=folder, env=_environment(folder)
+        )
+
+
+def revision(folder: Path, *, tracked_only: bool = False) -> str:
+    """Return the commit of a folder, with -dirty if its tree differs from it; "" outside git.
+
+    A folder that a repository around it ignores is outside. With `tracked_only` new files are no difference; files
+    that git was asked not to look at (assume-unchanged, skip-worktree) always are one.
+    """
+    try:
+        failure = f"git cannot find the commit of {folder}"
+        commit, top = git.git("rev-parse", "HEAD", "--show-toplevel", cwd=folder, failure=failure).splitlines()
+    except GateError as error:
+        if any("not a git repository" in line or "unknown revision" in line for line in error.detail):
+            return ""
+        raise
+    if git.succeeds("check-ignore", "--quiet", ".", cwd=folder):
+        return ""
+    new = f"--untracked-files={'no' if tracked_only else 'normal'}"
+    failure = f"git status failed in {folder}"
+    changes = git.git("status", "--porcelain", new, "--", ":(top)", cwd=folder, failure=failure).splitlines()
+    if workspace.ROOT.is_relative_to(top):  # the gate's own, which no image gets
+        changes = [change for change in changes if change != f"?? {(workspace.ROOT / '.env').relative_to(top)}"]
+    files = git.git("ls-files", "-v", "--", ":(top)", cwd=folder, failure=failure).splitlines()
+    hidden = any(file[0] == "S" or file[0].islower() for file in files)
+    return f"{commit}-dirty" if changes or hidden else commit
+
+
+def wheel_version(folder: Path) -> str:
+    """Return the version in the name of the one wheel in dist/ (PEP 427), "" if there is none."""
+    wheels = sorted(wheel.name for wheel in (folder / "dist").glob("*.whl"))
+    if len(wheels) > 1:
+        raise GateError(f"{folder}/dist has more than one wheel ({', '.join(wheels)}): EMULATOR_PREBUILD must clear it")
+    parts = wheels[0].removesuffix(".whl").split("-") if wheels else []
+    if wheels and len(parts) not in (5, 6):
+        raise GateError(
+            f"{folder}/dist/{wheels[0]} does not have the name of a wheel: EMULATOR_PREBUILD must clear dist/"
+        )
+    return parts[1] if parts else ""
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the environment of EMULATOR_PREBUILD and of the build."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
+    if (commit := revision(folder)) and "SOURCE_DATE_EPOCH" not in kept:
+        # The same wheel and image twice, so that no layer is built again.
+        stamp = git.git(
+            "log", "-1", "--format=%ct", commit.removesuffix("-dirty"), cwd=folder, failure="git log failed"
+        )
+        kept["SOURCE_DATE_EPOCH"] = stamp
+    return kept | {"PATH": tools_path(), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def _without_the_gate(folder: Path, scratch: Path) -> list[str]:
+    """Return the options that keep the gate's own files out of a build in a folder around it.
+
+    They are a gigabyte of checkouts, and `COPY . .` would make another image each time. BuildKit reads what to ignore
+    from beside the Dockerfile: `scratch` gets a copy, with the gate added to what the folder's own file says.
+    """
+    if not workspace.ROOT.is_relative_to(folder):
+        return []
+    own = [file for file in (folder / "Dockerfile.dockerignore", folder / ".dockerignore") if file.is_file()]
+    lines = own[0].read_text(encoding="utf-8").splitlines() if own else []
+    kept_out = [workspace.ROOT]
+    if folder == workspace.ROOT:
+        kept_out = [workspace.CACHE, workspace.COMPAT]
+        if not git.succeeds("ls-files", "--error-unmatch", ".env", cwd=folder):
+            kept_out.append(folder / ".env")
+    for path in kept_out:
+        lines += [name := f"/{path.relative_to(folder)}", f"{name}/**"]  # after `!*/**`, one of them is not enough
+    shutil.copy(folder / "Dockerfile", scratch)
+    (scratch / "Dockerfile.dockerignore").write_text("\n".join(lines), encoding="utf-8")
+    return [f"--file={scratch / 'Dockerfile'}"]

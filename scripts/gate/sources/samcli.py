@@ -1,0 +1,191 @@
+"""aws-sam-cli: which commits the refs name, and each of them installed in a venv of its own."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gate import workspace
+from gate.cli import GateError, call, stream
+from gate.settings import Settings, local
+from gate.sources import git
+from gate.sources.files import fingerprint, names
+
+# aws-sam-cli's own `dev` extra brings it; another consumer's may not.
+PLUGINS = ("pytest",)
+FAST_START = "sam_compat_fast_start"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One installed aws-sam-cli. `words` are the entries of the refs that name it; `python_version` is SAMCLI_PYTHON.
+
+    `compared`: no entry of SAMCLI_REFS names it. `uses_image`: its source names the emulator's repository.
+    """
+
+    source: str
+    ref: str
+    commit: str
+    version: str
+    python_version: str
+    words: tuple[str, ...]
+    compared: bool
+    uses_image: bool
+
+    @property
+    def slug(self) -> str:
+        """Return what files are called after: the ref, and the commit since two refs may look alike."""
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.ref)[:40]}-{self.commit[:7]}"
+
+    @property
+    def home(self) -> Path:
+        """The folder of src/, venv/ and the worktrees."""
+        return workspace.samcli_home(self.commit, self.python_version)
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that aws-sam-cli is installed for."""
+        return self.home / "venv/bin/python"
+
+    def worktree(self, slot: int) -> Path:
+        """Return the files of the commit, written again, for one shard at a time."""
+        path = self.home / f"shard-{slot}"
+        git.export(self.source, self.commit, path)
+        return path
+
+
+def install_all(settings: Settings) -> list[Checkout]:
+    """Install every commit that the refs name and note it for `compat`. Raises GateError if one cannot be installed."""
+    workspace.INSTALLED.unlink(missing_ok=True)
+    checkouts = [_install(settings, ref, commit, words) for ref, commit, words in _resolved(settings)]
+    workspace.write_json(workspace.INSTALLED, [asdict(checkout) for checkout in checkouts])
+    return checkouts
+
+
+def installed(settings: Settings) -> list[Checkout]:
+    """Return what `make samcli` installed. Raises GateError if that was for other settings, or was changed since."""
+    remedy = "run `make samcli` first"
+    try:
+        rows = workspace.read_json(workspace.INSTALLED, remedy=remedy)
+        checkouts = [Checkout(**row | {"words": tuple(row["words"])}) for row in rows]
+    except (TypeError, KeyError):
+        raise GateError(f"{workspace.INSTALLED} is damaged: {remedy}") from None
+    wanted = {*settings.samcli_refs, *settings.samcli_compared_refs}
+    found = {word for checkout in checkouts for word in checkout.words}
+    same = all((c.source, c.python_version) == (source(settings), settings.samcli_python) for c in checkouts)
+    if found != wanted or not same:
+        raise GateError(f"aws-sam-cli is installed for other settings: {remedy}")
+    for checkout in checkouts:
+        if not _whole(checkout.home, checkout.source):
+            raise GateError(f"aws-sam-cli {checkout.ref} was changed since it was installed: {remedy}")
+    return checkouts
+
+
+def source(settings: Settings) -> str:
+    """Return SAMCLI_SOURCE for git: a URL as it is, a path made absolute."""
+    path = local(settings.samcli_source)
+    return str(path) if path.exists() else settings.samcli_source
+
+
+def _resolved(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield ref, commit and words of each aws-sam-cli, those of SAMCLI_REFS first, each commit once."""
+    url = source(settings)
+    refs = git.listing(url, setting="SAMCLI_SOURCE")
+    found: dict[str, tuple[str, list[str]]] = {}
+    for word in dict.fromkeys((*settings.samcli_refs, *settings.samcli_compared_refs)):
+        setting = "SAMCLI_REFS" if word in settings.samcli_refs else "SAMCLI_COMPARED_REFS"
+        for ref in git.expand(word, refs, setting=setting):
+            commit = git.resolve(url, ref, refs, setting=setting)
+            found.setdefault(commit, (ref, []))[1].append(word)
+    for commit, (ref, words) in found.items():
+        yield ref, commit, words
+
+
+def _install(settings: Settings, ref: str, commit: str, words: list[str]) -> Checkout:
+    url, home = source(settings), workspace.samcli_home(commit, settings.samcli_python)
+    if not _whole(home, url):
+        for path in (home, _note(home)):
+            git.remove(path) if path.is_dir() else path.unlink(missing_ok=True)
+        print(f"installing aws-sam-cli {ref} ({commit[:12]})", flush=True)
+        try:
+            git.export(url, commit, home / "src")
+            version = _make_venv(home, settings)
+        except BaseException:
+            git.remove(home)
+            raise
+        note = {
+            "source": url,
+            "home": str(home),
+            "gate": workspace.version(),
+            "version": version,
+            "fingerprint": fingerprint(home),
+        }
+        workspace.write_json(_note(home), note)
+    return Checkout(
+        source=url,
+        ref=ref,
+        commit=commit,
+        version=str(json.loads(_note(home).read_text())["version"]),
+        python_version=settings.samcli_python,
+        words=tuple(words),
+        compared=not set(words) & set(settings.samcli_refs),
+        uses_image=names(home / "src", settings.emulator_repository),
+    )
+
+
+def _make_venv(home: Path, settings: Settings) -> str:
+    """Install home/src into home/venv and return its version."""
+    uv, python, log = Path(sys.executable).with_name("uv"), home / "venv/bin/python", workspace.INSTALL_LOG
+    wanted = settings.samcli_python
+    # The Python behind these tools may be the one, and may not be on PATH.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), f"{sys.base_prefix}/bin"])
+    # sam build runs `python3.13 -m pip` from this venv, so it is seeded with pip.
+    stream(
+        [uv, "venv", "--seed", "--python", wanted, home / "venv"],
+        failure=f"Python {wanted} was not found: install it or change SAMCLI_PYTHON",
+        env=os.environ | {"PATH": path}, log=log,
+    )  # fmt: skip
+    # Copied: an edit of an installed file cannot reach uv's cache. Compiled: no later start writes here.
+    stream(
+        [uv, "pip", "install", "--python", python, "--link-mode=copy", "--compile-bytecode", "-e", ".[dev]", *PLUGINS],
+        failure=f"installing aws-sam-cli failed in {home.name}: check SAMCLI_REFS and the network connection",
+        cwd=home / "src", env=os.environ | {"SAM_CLI_DEV": "1"}, log=log,
+    )  # fmt: skip
+    site = Path(
+        call([python, "-c", "import site; print(site.getsitepackages()[0])"], failure="no site-packages").strip()
+    )
+    shutil.copy(workspace.PLUGIN / f"{FAST_START}.py", site)
+    (site / f"{FAST_START}.pth").write_text(f"import {FAST_START}\n", encoding="utf-8")
+    compiling: list[str | Path] = [
+        python,
+        "-m",
+        "compileall",
+        "-q",
+        "-j0",
+        "-x",
+        "/tests/",
+        home / "src",
+        site / f"{FAST_START}.py",
+    ]
+    stream(compiling, failure="compiling aws-sam-cli failed", log=log)
+    listing: list[str | Path] = [uv, "pip", "list", "--python", python, "--editable", "--format=json"]
+    return str(json.loads(call(listing, failure=f"uv cannot list what is installed in {home.name}"))[0]["version"])
+
+
+def _note(home: Path) -> Path:
+    return home.with_suffix(f"{home.suffix}.json")
+
+
+def _whole(home: Path, url: str) -> bool:
+    """Return whether `home` is what an installation from `url` left: a test may have edited or added files in it."""
+    try:
+        note = workspace.read_json(_note(home), remedy="")
+        # A venv does not survive a move of the clone.
+        same = (note["source"], note["home"], note["gate"]) == (url, str(home), workspace.version())
+        return same and isinstance(note["version"], str) and note["fingerprint"] == fingerprint(home)
+    except (GateError, KeyError, TypeError):
+        return False

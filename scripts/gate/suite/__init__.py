@@ -1,0 +1,1 @@
+"""The suite: how it is split, run and read."""

@@ -1,0 +1,102 @@
+"""One pytest process: started, followed by what its plugin reports, ended."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gate.containers import cleanup
+
+Record = dict[str, Any]
+EXITS = {1: "tests failed", 2: "interrupted", 3: "internal error", 4: "usage error", 5: "no test was collected"}
+
+
+@dataclass(frozen=True)
+class Process:
+    """What to run. `mark` is <run>-<shard>; `report` is where the plugin writes, `log` gets what pytest prints."""
+
+    python: Path
+    arguments: Sequence[str]
+    worktree: Path
+    environ: Mapping[str, str]
+    mark: str
+    report: Path
+    log: Path
+
+
+@dataclass
+class Ending:
+    """How it ended. `code` is the exit code (negative: the signal that ended it), None past the deadline."""
+
+    code: int | None = None
+    records: list[Record] = field(default_factory=list)
+
+    def each(self, name: str) -> list[Any]:
+        """Return the values that the plugin reported under a name, in order."""
+        return [record[name] for record in self.records if name in record]
+
+    def __str__(self) -> str:
+        """Say how it ended, as a phrase about it."""
+        if self.code is None:
+            started = [test for test in self.each("started") if test not in self.each("finished")]
+            return f"did not end in time, it was {f'in {started[-1]}' if started else 'between tests'}"
+        if self.code < 0:
+            return f"ended by signal {-self.code}"
+        return f"ended with pytest's exit code {self.code}{f': {EXITS[self.code]}' if self.code in EXITS else ''}"
+
+
+def run(process: Process, deadline: float, stop: threading.Event, on_record: Callable[[Record], None]) -> Ending:
+    """Run pytest to its end, or until `deadline` on the monotonic clock, or until `stop` is set.
+
+    `on_record` gets what the plugin reports, as it happens. Whatever happens, none of its processes is left.
+    """
+    for folder in (process.log.parent, process.report.parent, *map(Path, _folders(process.environ))):
+        folder.mkdir(parents=True, exist_ok=True)
+    process.report.write_text("", encoding="utf-8")
+    environ = {**process.environ, "SAM_COMPAT_REPORT": str(process.report)}
+    command = [str(process.python), "-m", "pytest", "-p", "sam_compat_plugin", *process.arguments]
+    ending = Ending()
+    with process.log.open("ab") as log:
+        pytest = subprocess.Popen(
+            command, cwd=process.worktree, env=environ,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        try:
+            while True:
+                ending.code = pytest.poll()
+                for record in _records(process.report)[len(ending.records) :]:
+                    ending.records.append(record)
+                    on_record(record)
+                if ending.code is not None or time.monotonic() > deadline or stop.is_set():
+                    return ending
+                time.sleep(0.1)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies
+                os.killpg(pytest.pid, signal.SIGKILL)
+            pytest.wait()
+            cleanup.kill(f"{process.mark}/")
+
+
+def _folders(environ: Mapping[str, str]) -> list[str]:
+    return [environ["HOME"], environ["TMPDIR"]]
+
+
+def _records(report: Path) -> list[Record]:
+    """Return what the plugin has reported so far; a line that is not whole yet comes next time."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in report.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                try:
+                    record = json.loads(line)
+                except ValueError:  # a test wrote there: the JUnit file decides
+                    record = {}
+                found.append(record if isinstance(record, dict) else {})
+    return found

@@ -1,0 +1,228 @@
+"""The runner: tests of one aws-sam-cli against one image, in shards, watched from beginning to end."""
+
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import docker
+
+from gate import workspace
+from gate.cli import GateError, one_line
+from gate.containers import engine
+from gate.containers.cleanup import cleanup_on_exit
+from gate.containers.event_monitor import LOST, Watch, monitor, running_before
+from gate.containers.images import Image
+from gate.settings import Settings
+from gate.sources import git
+from gate.sources.samcli import Checkout
+from gate.suite import environment, http_log, junit, process, shards
+from gate.suite.progress import Progress
+from gate.suite.shards import Part
+from gate.verdict.model import Run, Shard, TestResult
+
+COLLECTING = 300  # seconds; measured 5 on the real suite
+MESSAGE = 2000  # characters of a failure's message that are kept
+MANY = 0.25  # of the tests: when more failed, a retry could not make the run green
+
+
+@dataclass
+class Suite:
+    """What the shards of a run share. `label` begins the names of their files, `name` is this run's in the engine."""
+
+    settings: Settings
+    checkout: Checkout
+    image: Image
+    label: str
+    jobs: int
+    name: str
+    home: Path
+    engine_environ: dict[str, str]
+    watch: Watch
+    found: Run
+    in_one_process: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def log(self, kind: str, shard: str) -> Path:
+        """Return the file for what a shard's tests (`suite`) or its emulators (`emulator`) print."""
+        return _log(self.image.platform, self.label, kind, shard)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: test files or ids, and how often failing ones are run again.
+
+    `in_one_process`: as pytest alone would, with nothing made faster; for measuring.
+    """
+
+    tests: Sequence[str]
+    label: str
+    reruns: int
+    timeout: int
+    in_one_process: bool = False
+
+
+def run(client: docker.DockerClient, settings: Settings, checkout: Checkout, image: Image, plan: Plan) -> Run:
+    """Run tests against an image and return what was found, not yet judged.
+
+    Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
+    """
+    found = nothing(checkout)
+    git.remove(workspace.HOMES)  # of a run that was killed
+    workspace.HOMES.mkdir(parents=True)
+    with (
+        tempfile.TemporaryDirectory(dir=workspace.HOMES, ignore_cleanup_errors=True) as home,
+        cleanup_on_exit(client) as name,
+    ):
+        shutil.copytree(workspace.PLUGIN, Path(home) / workspace.PLUGIN.name)
+        log_of = partial(_log, image.platform, plan.label, "emulator")
+        watch = Watch(image.repository, image.image_id, name, log_of, hurry=not plan.in_one_process)
+        suite = Suite(
+            settings, checkout, image, plan.label, 1 if plan.in_one_process else shards.jobs(settings), name,
+            Path(home), engine.environment(), watch, found, plan.in_one_process,
+        )  # fmt: skip
+        for container in running_before(client, watch):
+            print(f"note: {one_line(container)} was running before; its tests must not use it", flush=True)
+        with monitor(watch):
+            began = time.monotonic()
+            _run_all(suite, plan, _collect(suite, plan.tests))
+            found.seconds = round(time.monotonic() - began, 1)
+    found.unexpected = watch.unexpected
+    errors: Counter[str] = Counter()
+    for shard in found.shards:
+        shard.containers = dict(watch.starts.pop(shard.name, {}))
+        log = http_log.read(suite.log("emulator", shard.name))
+        # A container that exited by itself is evidence if it had answered before.
+        crashed = 0 if log.requests else watch.crashed.count(shard.name)
+        shard.served = shard.containers.get(image.image_id, 0) - crashed
+        for test in (ours := [test for test in found.tests if test.shard == shard.name]):
+            log.attach(test)
+        errors.update(log.errors_during(test for test in ours if test.outcome == "failed"))
+    found.errors = dict(errors.most_common())
+    found.shards += [Shard(name, containers=dict(started)) for name, started in watch.starts.items()]
+    return found
+
+
+def nothing(checkout: Checkout) -> Run:
+    """Return the run of an aws-sam-cli of which nothing has run."""
+    words = list(checkout.words)
+    return Run(checkout.ref, checkout.commit, checkout.version, words, checkout.compared, checkout.uses_image)
+
+
+def _collect(suite: Suite, tests: Sequence[str]) -> list[str]:
+    """Return the ids of the tests, those that are deselected apart: they are noted as skipped."""
+    ending = _pytest(suite, "collect", suite.checkout.worktree(0), [*tests, "--collect-only", "--quiet"], COLLECTING)
+    if ending.code not in (0, 5):
+        suite.found.problems.append(f"collecting the tests {ending}; see {_shown(suite, 'collect')}")
+    for test_id in {each for ids in ending.each("deselected") for each in ids}:
+        suite.found.tests.append(TestResult(test_id, "skipped", message="deselected by aws-sam-cli's configuration"))
+    return [test_id for ids in ending.each("collected") for test_id in ids]
+
+
+def _run_all(suite: Suite, plan: Plan, test_ids: list[str]) -> None:
+    """Run the tests in shards, then those that failed once more in shards of their own, and note what was found."""
+    results: dict[str, TestResult] = {}
+    for attempt in range(1 + plan.reruns):
+        parts = shards.split(test_ids, suite.jobs) if test_ids else []
+        if plan.in_one_process and test_ids:
+            parts = [Part("all", tuple(test_ids), sum(part.seconds for part in parts))]
+        if attempt:
+            parts = [Part(f"retry{attempt}-{part.name}", part.test_ids, part.seconds) for part in parts]
+        for test_id, found in _run_parts(suite, parts, plan.timeout).items():
+            earlier = results.get(test_id)
+            if earlier and found.outcome == "skipped":  # a failure is not undone by not looking again
+                found.outcome, found.message = "failed", f"failed, then skipped: {found.message}"
+            found.flaky = bool(earlier) and found.outcome == "passed"
+            results[test_id] = found
+        test_ids = [test_id for test_id, found in results.items() if found.outcome == "failed"]
+        if not test_ids or len(test_ids) > max(1, MANY * len(results)) or suite.found.problems:
+            break
+    suite.found.tests += results.values()
+
+
+def _run_parts(suite: Suite, parts: list[Part], timeout: int) -> dict[str, TestResult]:
+    """Run shards, `jobs` at once, each in a worktree that no other uses meanwhile; return their results by test id."""
+    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for slot in range(suite.jobs):
+        slots.put(slot)
+    progress = Progress(suite.label, sum(len(part.test_ids) for part in parts), shards.wall(parts, suite.jobs))
+
+    def one(part: Part) -> dict[str, TestResult]:
+        slot = slots.get()
+        try:
+            return {} if suite.stop.is_set() else _run_part(suite, part, slot, timeout, progress)
+        finally:
+            slots.put(slot)
+
+    results: dict[str, TestResult] = {}
+    with ThreadPoolExecutor(suite.jobs) as pool:
+        futures = [pool.submit(one, part) for part in parts]
+        try:
+            while not all(future.done() for future in futures):
+                if suite.watch.broken:
+                    raise GateError(f"{LOST} ({suite.watch.broken}): restart the engine and run again")
+                for future in futures:
+                    if future.done():
+                        future.result()  # an error of the gate ends all shards now
+                time.sleep(0.2)
+            for future in futures:
+                results |= future.result()
+        except BaseException:
+            suite.stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return results
+
+
+def _run_part(suite: Suite, part: Part, slot: int, timeout: int, progress: Progress) -> dict[str, TestResult]:
+    """Run one shard, note it and what went wrong with it, and return its results by test id."""
+    began = time.monotonic()
+    xml = workspace.junit(suite.image.platform, f"{suite.label}-{part.name}")
+    xml.unlink(missing_ok=True)
+    arguments = [*part.test_ids, f"--junitxml={xml}", "-rfE"]
+    ending = _pytest(suite, part.name, suite.checkout.worktree(slot), arguments, timeout, progress)
+    results, wrong = junit.read(xml, part.test_ids)
+    logs = [_shown(suite, part.name, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
+    times = {record["finished"]: record for record in ending.records if "finished" in record}
+    for test_id, result in results.items():
+        result.shard, result.logs, result.message = part.name, logs, " ".join(result.message.split())[:MESSAGE]
+        record = times.get(test_id, {})
+        result.began, result.ended = float(record.get("began") or 0), float(record.get("ended") or 0)
+    failed = any(result.outcome == "failed" for result in results.values())
+    if ending.code is None:
+        wrong = [f"{ending} (COMPAT_TIMEOUT is {timeout} s)"]
+    elif ending.code != 0 and not (ending.code == 1 and failed):
+        wrong = [" and ".join([str(ending), *wrong[:1]])]
+    suite.found.problems += [f"shard {part.name} {problem}; see {_shown(suite, part.name)}" for problem in wrong]
+    suite.found.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
+    return results
+
+
+def _pytest(
+    suite: Suite, name: str, worktree: Path, arguments: list[str], timeout: int, progress: Progress | None = None
+) -> process.Ending:
+    mark, python = f"{suite.name}-{name}", suite.checkout.python
+    environ = environment.of_shard(python, worktree, suite.home / name, mark) | suite.engine_environ
+    environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
+    environ |= {"SAM_COMPAT_FAST_START": "0"} if suite.in_one_process else {}
+    arguments = [f"--rootdir={worktree}", *arguments]  # test ids are below it, wherever a pytest.ini lies
+    report = workspace.junit(suite.image.platform, f"{suite.label}-{name}").with_suffix(".jsonl")
+    each = process.Process(python, arguments, worktree, environ, mark, report, suite.log("suite", name))
+    on_record = progress.show if progress else lambda record: None
+    return process.run(each, time.monotonic() + timeout, suite.stop, on_record)
+
+
+def _log(platform: str, label: str, kind: str, shard: str) -> Path:
+    return workspace.log(platform, f"{kind}-{label}-{shard}")
+
+
+def _shown(suite: Suite, name: str, kind: str = "suite") -> str:
+    return workspace.shown(suite.log(kind, name))

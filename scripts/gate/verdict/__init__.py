@@ -1,0 +1,1 @@
+"""The verdict: what was found, what green means, who reads it."""

@@ -1,0 +1,31 @@
+"""A picture of where the time went: shards and their tests, as a Mermaid chart, which GitHub draws."""
+
+import re
+from collections.abc import Iterator
+
+from gate.verdict.model import Run
+
+MOST = 300  # tests: GitHub does not draw a longer chart
+
+
+def markdown(runs: list[Run]) -> Iterator[str]:
+    """Yield the lines of a chart that is folded away; nothing if no test has a time."""
+    tests = [test for run in runs for test in run.tests if test.ended > test.began > 0][:MOST]
+    if not tests:
+        return
+    start = min(test.began for test in tests)
+    yield from (
+        "<details><summary>where the time went</summary>",
+        "",
+        "```mermaid",
+        "gantt",
+        "    dateFormat x",
+        "    axisFormat %M:%S",
+    )
+    for shard in dict.fromkeys(test.shard for test in tests):
+        yield f"    section {shard}"
+        for test in (each for each in tests if each.shard == shard):
+            name = re.sub(r"[^\w ]+", " ", test.name.rpartition("::")[2]).strip()[:60]
+            state = "crit, " if test.outcome == "failed" else ""
+            yield f"    {name} :{state}{(test.began - start) * 1000:.0f}, {(test.ended - start) * 1000:.0f}"
+    yield from ("```", "", "</details>")

@@ -1,0 +1,101 @@
+"""What green means. `compat` and `publish` both judge by these rules."""
+
+from collections import Counter
+
+from gate.containers.images import Image
+from gate.verdict.model import OUTCOMES, Gate, Run, TestResult
+
+SHARED_TAG = "If another clone of its commit moved the tag, give each clone an EMULATOR_TAG"
+
+
+def unmet(gate: Gate, candidate: Image, runs: list[Run]) -> list[str]:
+    """Return every rule that does not hold, as a sentence that a reader can act on; nothing if all hold."""
+    words = {word for run in runs for word in run.words}
+    reasons = [f"{word}: was not run" for word in (*gate.refs, *gate.compared_refs) if word not in words]
+    for run in runs:
+        strict = not run.compared or any(word in gate.refs for word in run.words)
+        reasons += [f"{run.ref}: {reason}" for reason in _of_run(gate, candidate, run, strict)]
+    return reasons
+
+
+def moved_tag(candidate: Image, image_id_now: str | None) -> list[str]:
+    """Return the reason if the candidate's tag no longer names the tested image (rule 5)."""
+    if image_id_now == candidate.image_id:
+        return []
+    now = image_id_now or "nothing"
+    return [f"{candidate.reference} was moved from {candidate.image_id} to {now} during the run. {SHARED_TAG}"]
+
+
+def weaker(found: Gate, required: Gate) -> list[str]:
+    """Return how a gate required less than another one, nothing if it required at least as much."""
+    reasons = []
+    if found.samcli_source != required.samcli_source:
+        reasons.append(f"aws-sam-cli came from {found.samcli_source}, not from {required.samcli_source}")
+    reasons += [f"aws-sam-cli {ref} was not required" for ref in required.refs if ref not in found.refs]
+    compared = (*found.compared_refs, *found.refs)
+    reasons += [f"aws-sam-cli {ref} was not compared" for ref in required.compared_refs if ref not in compared]
+    reasons += [f"{test} was not required" for test in required.tests if test not in found.tests]
+    if found.min_passed < required.min_passed:
+        reasons.append(f"COMPAT_MIN_PASSED was {found.min_passed}; {required.min_passed} is committed")
+    if found.reruns > required.reruns:
+        reasons.append(f"COMPAT_RERUNS was {found.reruns}; {required.reruns} is committed")
+    return reasons
+
+
+def _of_run(gate: Gate, candidate: Image, run: Run, strict: bool) -> list[str]:
+    if not run.uses_image and not strict:
+        return []  # the report says so; there is nothing that an image could break
+    passed = [test for test in run.tests if test.outcome == "passed"]
+    reasons = list(run.problems)  # rule 1, and of rule 2 the files that do not exist
+    if not run.uses_image:
+        reasons.append(f"aws-sam-cli {run.version} brings an emulator of its own and does not use the image")
+    if unknown := sorted({test.outcome for test in run.tests} - set(OUTCOMES)):
+        reasons.append(f"invalid test outcomes: {', '.join(unknown)}")
+    if strict:
+        reasons += _strict(gate, run, passed)
+    else:
+        reasons += [] if passed else [f"no test passed ({_outcomes(run.tests)})"]
+        worse = Counter(test.attribution or "unknown" for test in run.failed if test.attribution != "pre-existing")
+        reasons += [f"{number} of {len(run.tests)} tests failed: {name}" for name, number in sorted(worse.items())]
+    return reasons + _evidence(candidate, run, passed)
+
+
+def _strict(gate: Gate, run: Run, passed: list[TestResult]) -> list[str]:
+    """Rules 2 and 3: no test failed, every entry has a pass, enough passed."""
+    reasons = []
+    if run.failed:
+        whose = run.attributions()
+        reasons.append(f"{len(run.failed)} of {len(run.tests)} tests failed{f': {whose}' if whose else ''}")
+    reasons += [
+        f"{entry}: no test passed ({_outcomes([test for test in run.tests if covers(entry, test)])})"
+        for entry in gate.tests
+        if not any(covers(entry, test) for test in passed)
+    ]
+    if (number := len({test.id for test in passed})) < gate.min_passed:
+        reasons.append(f"Only {number} tests passed; COMPAT_MIN_PASSED requires {gate.min_passed}")
+    return reasons
+
+
+def _evidence(candidate: Image, run: Run, passed: list[TestResult]) -> list[str]:
+    """Rule 4: what passed, passed against the candidate."""
+    shards = {shard.name: shard for shard in run.shards}
+    reasons = []
+    for name in dict.fromkeys(test.shard for test in passed):
+        shard = shards.get(name)
+        if not shard or not shard.containers.get(candidate.image_id):
+            reasons.append(f"shard {name} started no container of the candidate: its tests used something else")
+        elif shard.served < 1:
+            reasons.append(f"shard {name}: every container of the candidate exited before it answered a request")
+    others = {image: number for image, number in run.containers().items() if image != candidate.image_id}
+    unexpected = run.unexpected or [f"{number} containers from {image}" for image, number in others.items()]
+    return reasons + [f"another image of {candidate.repository} ran: {container}" for container in unexpected]
+
+
+def covers(entry: str, test: TestResult) -> bool:
+    """Return whether an entry of SAMCLI_TESTS (a path, a class or a test) names a test."""
+    return test.id == entry or test.id.startswith((f"{entry}::", f"{entry}["))
+
+
+def _outcomes(tests: list[TestResult]) -> str:
+    outcomes = Counter(test.outcome for test in tests)
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items())) or "no results"
