@@ -61,6 +61,8 @@ def write(host: Path, todo: Changes) -> None:
         for name, text in todo.writes.items():
             (host / name).parent.mkdir(parents=True, exist_ok=True)
             (host / name).write_text(text, encoding="utf-8")
+            if text.startswith("#!"):
+                (host / name).chmod(0o755)
         for name in todo.removes:
             (host / name).unlink()
         add = ("--literal-pathspecs", "add", "--force", "--all", "--", *names)

@@ -15,7 +15,7 @@ COMPAT, RELEASE = f"{WORKFLOWS}/sam-cli-compat.yml", f"{WORKFLOWS}/ecr-release.y
 COPIED = ("Makefile", SETTINGS, LICENSE, CONTRACT, "scripts", WORKFLOWS)
 # The template's own: its tests and linters, and what works only beside them.
 LEFT_OUT = re.compile(
-    rf"scripts/(tests/|requirements-dev\.|replay\.py|adopt\.py|gate/adoption/|ADOPTED$)|{WORKFLOWS}/ci\.yml$"
+    rf"scripts/(tests/|requirements-dev\.|replay|adopt\.py|gate/adoption/|ADOPTED$)|{WORKFLOWS}/ci\.yml$"
 )
 
 

@@ -90,12 +90,11 @@ def settings(host: Host, folder: str) -> dict[str, tuple[str, str]]:
     else:
         how = "the Dockerfile copies no wheel"
     legal = [name for name in ("LICENSE", "NOTICE") if name in host.files and re.search(rf"\b{name}\b", project)]
-    gate = [f"{folder}/**"] if folder else ["Makefile", "scripts/**", ".env.example"]
-    guarded = list(dict.fromkeys([*gate, *_sources(host, place, dockerfile), *legal, f"{WORKFLOWS}/**"]))
+    sources = _sources(host, place, dockerfile)
     return {
         "EMULATOR_SOURCE": (os.path.relpath(host.root / at, host.root / folder), why),
         "EMULATOR_PREBUILD": (PREBUILD if wheel and backend else "", how),
-        "GATED_PATHS": (" ".join(["**"] if "**" in guarded else guarded), "all that shapes the image, and the gate"),
+        "GATED_PATHS": (" ".join(sources if sources == ["**"] else [*sources, *legal]), "all that shapes the image"),
     }
 
 
