@@ -10,7 +10,7 @@ unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
 # Nothing is written outside of .cache and .compat: a repository that does not ignore it would count as changed.
 export PYTHONDONTWRITEBYTECODE := 1
 # Reports write paths as the caller can open them, also after `make -C`.
-export CALLER_PWD := $(PWD)
+export CALLER_PWD := $(value PWD)
 
 .NOTPARALLEL: # the steps share one clone
 .PHONY: help image samcli compat publish changed required nightly engine replay adopt test lint clean
@@ -49,6 +49,10 @@ nightly: ## open, continue or close the issue about a red night, from NEEDS
 engine: ## a Docker engine and base images on Debian or Ubuntu, where none answers
 	@$(PYTHON) scripts/engine.py
 
+clean: ## remove checkouts, venvs and what was found; costs time only
+	@$(PYTHON) scripts/clean.py
+
+ifneq ($(wildcard scripts/tests),)
 replay: $(READY) ## the incident as a demonstration: emulator 1.2.0 (red) and 1.2.1 (green)
 	@$(RUN)/replay.py
 
@@ -66,12 +70,13 @@ lint: $(VENV)/ready-dev ## ruff, mypy, and zizmor, actionlint and the published 
 	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(VENV)/bin/actionlint -shellcheck= -pyflakes= $(WORKFLOWS)
 	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
-
-clean: ## remove checkouts, venvs and what was found; costs time only
-	@$(PYTHON) scripts/clean.py
+else # a copy in another repository
+replay adopt test lint:
+	@echo 'error: `make $@` works in the template only' >&2; exit 2
+endif
 
 $(READY): scripts/requirements.txt
-	@case "$(CURDIR)" in *[:\$$\"]*) echo 'error: $(CURDIR): tools cannot handle : $$ or " in the name of a folder: move this clone' >&2; exit 2;; esac
+	@case "$$(pwd -P)" in *[:\$$\"\\]* | *$$'\n'*) printf 'error: %q: tools cannot handle : $$ " \\ or a line break in the name of a folder: move this clone\n' "$$(pwd -P)" >&2; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")' || exit 2
 	@mkdir -p .cache && echo '*' >.cache/.gitignore
 	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo 'error: $(VENV) exists and is not a venv: remove it' >&2; exit 2; }

@@ -1,11 +1,12 @@
 """make engine: a Docker engine with buildx, and the base images, on Debian or Ubuntu where they are missing.
 
-Standard library only and nothing of `gate`: this runs before anything is installed. What is there already stays as it is.
+Standard library only, and nothing of `gate`: this runs before anything is installed. What is there stays as it is.
 """
 
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,54 +16,48 @@ SOCKET = "unix:///var/run/docker.sock"
 TOOLS = {"git": "git", "make": "make"}
 ENGINE_TOOLS = {"dockerd": "docker.io", "iptables": "iptables"}
 TEST_TOOLS = {"busybox": "busybox-static", "docker-registry": "docker-registry"}  # of the template's own tests
+VERSION = ("docker", "version", "--format={{.Server.Version}}")
 BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")
 STAND_IN = "sam-compat.stand-in"  # the label of a stand-in, and of each image that is built on it
 
 
-def main() -> int:
-    """Install and start what is missing, print what is there, and return 0, or 2 if a step failed."""
-    version = ("docker", "version", "--format={{.Server.Version}}")
-    engine = ask(*version)
-    if not engine and (obstacle := in_the_way()):
-        print(f"error: {obstacle}", file=sys.stderr)
-        return 2
+def main() -> None:
+    """Install and start what is missing, and print what is there."""
+    engine = ask(*VERSION)
+    if not engine:
+        check_that_one_may_start()
     tools = TOOLS | ({} if engine else ENGINE_TOOLS) | (TEST_TOOLS if (HERE.parent / ".ci/run").exists() else {})
     packages = [package for command, package in tools.items() if not shutil.which(command)]
     packages += [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
-    try:
-        if packages:
-            debian("install", *packages)
-        if not shutil.which("docker"):
-            debian("install", "docker-cli")  # a package of its own since Debian 13
-        if not ask("docker", "buildx", "version"):
-            debian("buildx")
-        if not engine:
-            debian("start")
-        for image in BASES:
-            if not labels(image):
-                debian("image", image)
-        stand_ins = [image for image in BASES if STAND_IN in labels(image)]
-        if stand_ins and not any(ask(f"{folder}/python3.13", "-V") for folder in os.get_exec_path()):
-            debian("python3.13")  # where no registry can be reached, uv cannot download it either
-    except (subprocess.CalledProcessError, KeyboardInterrupt):
-        return 2  # the step has printed why
+    if packages:
+        debian("install", *packages)
+    if not shutil.which("docker"):
+        debian("install", "docker-cli")  # a package of its own since Debian 13
+    if not ask("docker", "buildx", "version"):
+        debian("buildx")
+    if not engine:
+        debian("start")
+    for image in BASES:
+        if not labels(image):
+            debian("image", image)
+    stand_ins = [image for image in BASES if STAND_IN in labels(image)]
+    if stand_ins and not any(ask(f"{folder}/python3.13", "-V") for folder in os.get_exec_path()):
+        debian("python3.13")  # which uv downloads where registries can be reached
     for image in stand_ins:
         print(f"{image} is a stand-in, made from Debian's packages; to pull the real one, `docker rmi` it first.")
-    print(f"Docker {ask(*version)} answers at {host()}.")
-    return 0
+    print(f"Docker {ask(*VERSION)} answers at {host()}.")
 
 
-def in_the_way() -> str:
-    """Return why no engine may be started here: it would not be the one that is meant, or not the only one."""
-    reason = (
-        subprocess.run(["docker", "version"], capture_output=True, text=True).stderr if shutil.which("docker") else ""
-    )
-    reason = " ".join(reason.split()) or "no docker command"
+def check_that_one_may_start() -> None:
+    """Exit with 2 if an engine that starts here would not be the one that is meant, or not the only one."""
+    reason = "".join(ask("bash", "-c", "docker version 2>&1 >/dev/null || true").splitlines()[-1:])
     if host() != SOCKET:
-        return f"no engine answers at {host()} ({reason}): start it, or unset DOCKER_HOST and DOCKER_CONTEXT"
+        fail(f"no engine answers at {host()} ({reason}): start it, or unset DOCKER_HOST and DOCKER_CONTEXT")
     if process := ask("pidof", "dockerd"):  # a second one would take the bridge of the first, docker0
-        return f"dockerd runs (process {process}) but not for you at {SOCKET} ({reason}): set DOCKER_HOST, or stop it"
-    return ""
+        fail(
+            f"dockerd runs (process {process}) but not for you at {SOCKET} ({reason}): "
+            "set DOCKER_HOST, join the `docker` group, or stop it"
+        )
 
 
 def host() -> str:
@@ -86,9 +81,17 @@ def ask(*command: str) -> str:
 
 
 def debian(step: str, *arguments: str) -> None:
-    """Take one step, which prints what it does."""
-    subprocess.run(["bash", HERE / "engine/debian", step, *arguments], stdin=subprocess.DEVNULL, check=True)
+    """Take one step of engine/debian, which prints what it does; exit with 2 if it fails."""
+    if subprocess.run(["bash", HERE / "engine/debian", step, *arguments], stdin=subprocess.DEVNULL).returncode:
+        sys.exit(2)
+
+
+def fail(message: str) -> None:
+    """Print the error and exit with 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    main()
