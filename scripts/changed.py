@@ -5,12 +5,14 @@ from pathlib import Path
 
 from gate.cli import GateError, github_output, run_main
 from gate.settings import load, local
+from gate.sources.emulator import is_url
 from gate.sources.git import git
 from gate.workspace import ROOT
 
-# They shape the gate, whatever GATED_PATHS says.
+# They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
 ALWAYS = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/**")
-WORKFLOWS = (".github/workflows/sam-cli-compat*.yml", ".github/workflows/ecr-release.yml")
+WORKFLOWS = (".github/workflows/sam-cli-compat*.y*ml", ".github/workflows/ecr-release*.y*ml")
+GLOBS = ("--no-literal-pathspecs",)  # GIT_LITERAL_PATHSPECS would make every glob a name that no file has
 
 
 def main() -> int:
@@ -19,7 +21,7 @@ def main() -> int:
     try:
         decided = touched(os.environ.get("BASE", ""), settings.gated_paths)
         if not decided:
-            check(local(settings.emulator_source), settings.gated_paths)
+            check(settings.emulator_source, settings.gated_paths)
     except GateError as doubt:
         decided = [f"when in doubt, the gate runs: {doubt}"]
     answer = "true" if decided else "false"
@@ -42,25 +44,36 @@ def touched(base: str, globs: tuple[str, ...]) -> list[str]:
     # A reader's own settings of `git diff` must not hide a file.
     options = ("--name-status", "--no-renames", "--no-relative", "--ignore-submodules=none", "--no-ext-diff")
     failure = f"BASE={base!r} has no history in common with HEAD in this clone"
-    return git("diff", *options, f"{commit}...HEAD", "--", *guarded(globs), cwd=ROOT, failure=failure).splitlines()
+    return git(
+        *GLOBS, "diff", *options, f"{commit}...HEAD", "--", *guarded(globs), cwd=ROOT, failure=failure
+    ).splitlines()
 
 
 def guarded(globs: tuple[str, ...]) -> list[str]:
-    """Return the pathspecs of the globs, which begin at the repository's top, and of the gate's own files."""
-    return [*(f":(top,glob){glob}" for glob in (*globs, *WORKFLOWS)), *(f":(glob){own}" for own in ALWAYS)]
+    """Return the pathspecs of the globs, which begin at the repository's top, and of the gate's own files.
+
+    With `src/**` goes `src` itself, which may be a submodule or a symbolic link.
+    """
+    top, own = [glob.removesuffix("/**") for glob in (*globs, *WORKFLOWS)], [*ALWAYS, "scripts"]
+    return [*(f":(top,glob){glob}" for glob in (*globs, *top)), *(f":(glob){path}" for path in own)]
 
 
-def check(source: Path, globs: tuple[str, ...]) -> None:
-    """Raise GateError if the globs leave out what the candidate is built of: then they are another repository's."""
+def check(source: str, globs: tuple[str, ...]) -> None:
+    """Raise GateError if it cannot be shown that the globs cover what the candidate is built of."""
+    given, _, fragment = source.partition("#")
+    if is_url(given):
+        return  # no commit here changes it
     top = Path(git("rev-parse", "--show-toplevel", cwd=ROOT, failure="git cannot find the repository's top"))
-    folder = source.resolve()
-    if not folder.is_dir() or not folder.is_relative_to(top.resolve()):
-        return  # a URL, or another repository: no commit here changes it
-    if not (folder / "Dockerfile").is_file():
-        raise GateError(f"EMULATOR_SOURCE: {folder} has no Dockerfile")
+    folder = local(given).resolve()
+    if folder.is_dir() and not folder.is_relative_to(top.resolve()):
+        return  # another repository
+    if fragment or not (folder / "Dockerfile").is_file():
+        raise GateError(f"EMULATOR_SOURCE={source} does not name a folder of this repository with a Dockerfile")
     path = str((folder / "Dockerfile").relative_to(top.resolve()))
-    listed = git("ls-files", "--full-name", "--", *guarded(globs), cwd=ROOT, failure="git ls-files failed")
-    if path not in listed.splitlines():
+    listed = git(
+        *GLOBS, "ls-files", "--full-name", "-z", "--", *guarded(globs), cwd=ROOT, failure="git ls-files failed"
+    )
+    if path not in listed.split("\0"):
         raise GateError(f"GATED_PATHS leaves out {path}, of which the candidate is built")
 
 

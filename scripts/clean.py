@@ -1,6 +1,7 @@
 """make clean: remove checkouts, venvs and what was found, unless a run is working here. Standard library only."""
 
 import fcntl
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,18 +14,20 @@ def main() -> int:
     lock = ROOT / ".cache/lock"
     try:
         if lock.exists():
-            with lock.open("w") as held:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
         for folder in (ROOT / ".cache", ROOT / ".compat"):
-            if folder.exists():
+            if os.path.lexists(folder):
                 shutil.rmtree(folder)
     except BlockingIOError:
-        print("error: a run is working in this clone: wait for it, then clean", file=sys.stderr)
-        return 2
+        message = "a run is working in this clone: wait for it, then clean"
+    except PermissionError as error:
+        message = f"{error.filename}: permission denied: a container may have written it; use sudo"
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}: a container may have written it; use sudo", file=sys.stderr)
-        return 2
-    return 0
+        message = f"{error.filename or folder} cannot be removed: {error.strerror or error}"
+    else:
+        return 0
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """make compat: run aws-sam-cli's durable tests against the candidate, judge, and write the verdict."""
 
-import docker
-
 from gate import workspace
 from gate.cli import run_main
 from gate.containers import engine
@@ -9,7 +7,7 @@ from gate.containers.images import Image
 from gate.settings import Settings, load
 from gate.sources import samcli
 from gate.sources.samcli import Checkout
-from gate.suite import baseline, runner, selection, shards
+from gate.suite import baseline, runner, selection, shards, timeline
 from gate.verdict import candidate, model, report, rules
 from gate.verdict.model import Run, Verdict
 
@@ -24,6 +22,7 @@ def main() -> int:
     with workspace.lock():
         tested = candidate.load(platform, settings)
         selection.check_engine(client, tested)
+        selection.warn_if_short(shards.jobs(settings))
         workspace.delete_findings(platform)
         runs = [run_suite(client, settings, tested, checkout) for checkout in samcli.installed(settings)]
         shards.keep_durations(runs)
@@ -37,11 +36,11 @@ def main() -> int:
         except BaseException:  # both or neither
             workspace.delete_verdict(platform)
             raise
-    print(report.terminal(verdict), flush=True)
+    print(*timeline.of_single_test(runs), report.terminal(verdict), sep="\n", flush=True)
     return 0 if verdict.green else 1
 
 
-def run_suite(client: docker.DockerClient, settings: Settings, tested: Image, checkout: Checkout) -> Run:
+def run_suite(client: engine.Client, settings: Settings, tested: Image, checkout: Checkout) -> Run:
     """Run the suite of one aws-sam-cli against the candidate; what failed, against the published image too."""
     source = checkout.home / "src"
     tests, problems = selection.select(source, settings.samcli_tests)

@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import docker
-
 from gate import workspace
 from gate.cli import GateError, github_output, run_main
 from gate.containers import engine, images
@@ -44,7 +42,7 @@ def main() -> int:
     return 0
 
 
-def build(client: docker.DockerClient, settings: Settings, platform: str) -> tuple[str, str]:
+def build(client: engine.Client, settings: Settings, platform: str) -> tuple[str, str]:
     """Build EMULATOR_SOURCE; return the image's name and the tag it should get: pr-<commit>, with -dirty if it is."""
     folder, origin = emulator.fetch(settings)
     revision = emulator.revision(folder)

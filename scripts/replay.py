@@ -14,6 +14,7 @@ from gate import workspace
 from gate.cli import GateError, run_main, stream
 from gate.settings import load
 from gate.sources.git import git
+from gate.text import plain
 from gate.verdict import explain, model
 from gate.verdict.model import Verdict
 
@@ -25,11 +26,12 @@ ROWS = {"1.2.1": "", "1.2.0": "pr-replay-1.2.1"}  # the fixed one first: the oth
 
 def main() -> int:
     """Run the gate on both emulators and print a table; return 0 if it says what the incident showed."""
+    load()  # an invalid setting is reported before anything runs
     consumer = make_consumer()
     verdicts = {version: run_gate(version, baseline, consumer) for version, baseline in ROWS.items()}
     print("\n| emulator | verdict | passed | first answer that differs |\n|---|---|---|---|")
     for version, verdict in sorted(verdicts.items()):
-        print(row(version, verdict))
+        print(plain(row(version, verdict)))
     return 0 if verdicts["1.2.1"].green and not verdicts["1.2.0"].green else 1
 
 
@@ -86,5 +88,4 @@ def row(version: str, verdict: Verdict) -> str:
 
 
 if __name__ == "__main__":
-    load()  # an invalid setting is reported before anything runs
     run_main(main)

@@ -2,24 +2,24 @@
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from gate.text import plain, without_secrets
 
 LAST_LINES = 20
 CALL_LIMIT = 300  # seconds for a program that only answers a question
 STEP_LIMIT = 3600  # seconds for a long step: a build, a fetch, an installation
 HEARTBEAT = 30  # seconds of silence after which a long step says that it still runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 Command = Sequence[str | Path] | str  # a string is run by the shell
 
@@ -66,25 +66,26 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let a signal that comes while the body runs take effect after it."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def _fail(*lines: str) -> int:
     print(*map(plain, lines), sep="\n", file=sys.stderr)
     return 2
-
-
-def plain(text: str) -> str:
-    """Return text from elsewhere so that a terminal and the log of a GitHub job print it and do nothing else."""
-    text = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
-    return re.sub(r"(?m)^(\s*)::", r"\1\\::", text).replace("##[", "##\\[")
-
-
-def one_line(text: str) -> str:
-    """Return text from elsewhere as one line that is safe to print."""
-    return plain(" ".join(text.split()))
-
-
-def without_secrets(text: str) -> str:
-    """Return a URL, or text with URLs, without the users and passwords in them."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
 def github_output(**values: str) -> None:
@@ -96,7 +97,7 @@ def github_output(**values: str) -> None:
 
 def tools_path() -> str:
     """Return PATH with the folder of this Python first: uv is there."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def call(
@@ -116,9 +117,8 @@ def call(
     except subprocess.TimeoutExpired:
         raise GateError(f"{failure}: {command[0]} did not end within {CALL_LIMIT} s") from None
     if done.returncode:
-        raise GateError(
-            f"{failure} (exit code {done.returncode})", without_secrets(done.stderr).splitlines()[-LAST_LINES:]
-        )
+        last = without_secrets(done.stderr).splitlines()[-LAST_LINES:]
+        raise GateError(f"{failure} (exit code {done.returncode})", last)
     return done.stdout
 
 
@@ -130,18 +130,18 @@ def stream(
     Whatever it leaves running in its process group is killed. Raises GateError with `failure` and the log's name
     unless it exits with 0 within STEP_LIMIT.
     """
-    shown = f"+ {without_secrets(command if isinstance(command, str) else shlex.join(map(str, command)))}"
-    print(plain(shown), flush=True)
+    arguments = command if isinstance(command, str) else list(map(str, command))
+    shown = plain(f"+ {without_secrets(arguments if isinstance(arguments, str) else shlex.join(arguments))}")
+    print(shown, flush=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a+b") as output:
-        output.write(f"{shown}\n".encode())
+        output.write(f"{chr(10) if output.tell() else ''}{shown}\n".encode())
         output.flush()
         at, began = output.tell(), time.monotonic()
-        arguments = command if isinstance(command, str) else list(map(str, command))
         try:
             # Into the file, not a pipe: a background process that keeps a pipe open would be waited for.
             process = subprocess.Popen(
-                arguments, cwd=cwd, env=env, shell=isinstance(command, str),
+                arguments, cwd=cwd, env=env, shell=isinstance(arguments, str),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError as error:
@@ -159,17 +159,18 @@ def stream(
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    _print_new(log, at)
+    _print_new(log, at, to_the_end=True)
     if code != 0:
         how = f"did not end within {STEP_LIMIT} s" if code is None else f"exit code {code}"
         raise GateError(f"{failure} ({how}; the whole output is in {log})")
 
 
-def _print_new(log: Path, at: int) -> int:
+def _print_new(log: Path, at: int, *, to_the_end: bool = False) -> int:
     """Print the whole lines that came since position `at`, indented, and return the position after them."""
     with log.open("rb") as output:
         output.seek(at)
-        whole, newline, _ = output.read().rpartition(b"\n")
+        new = output.read()
+    whole = new if to_the_end else new[: new.rfind(b"\n") + 1]
     for line in whole.decode(errors="replace").splitlines():
         print(f"  | {plain(without_secrets(line))}", flush=True)
-    return at + len(whole) + len(newline)
+    return at + len(whole)

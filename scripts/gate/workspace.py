@@ -84,8 +84,8 @@ def lock() -> Iterator[None]:
 
     Raises GateError if another run holds it, or if tools cannot work in this folder.
     """
-    if odd := re.search(r"[$:\n\\\"]", str(ROOT)):
-        raise GateError(f"{ROOT}: pytest and PATH cannot handle {odd[0]!r} in a folder's name: move this clone")
+    if odd := re.search('[$:"\\\\\n\ud800-\udfff]', str(ROOT)):
+        raise GateError(f"{str(ROOT)!r}: tools cannot handle {odd[0]!r} in a folder's name: move this clone")
     for top in (CACHE, COMPAT):
         top.mkdir(exist_ok=True)
         if not (top / ".gitignore").exists():  # wherever the template was copied to

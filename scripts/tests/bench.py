@@ -1,4 +1,4 @@
-"""Compare the suite in one process, as pytest alone would run it, with the suite in shards: python scripts/tests/bench.py
+"""Compare the suite in one process, as pytest alone would run it, with the suite in shards.
 
 In one process nothing is made faster: `sam` starts as released, and docker waits its ten seconds for an emulator that
 ignores SIGTERM. Prints wall seconds and the CPU seconds of the whole machine meanwhile: what an engine and its

@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ collect_ignore = ["consumer", "replay/consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 TEMPLATE = ("Makefile", ".env.example", "scripts")
+RUNS = Path(tempfile.gettempdir(), f"compat-runs-{os.getpid()}")  # the consumer notes its containers' names there
 
 
 def git(*arguments: str, cwd: Path) -> str:
@@ -85,11 +87,42 @@ def commit_settings(gate: "Gate", **settings: str) -> None:
 
 
 @dataclass
+class Judged:
+    """What a run printed, its verdict, and the text of every file that it left, by name."""
+
+    output: str = field(repr=False)
+    verdict: dict[str, Any] = field(repr=False)
+    files: dict[str, str] = field(repr=False)
+
+    @property
+    def green(self) -> bool:
+        return bool(self.verdict["green"])
+
+    @property
+    def reasons(self) -> list[str]:
+        return list(self.verdict["reasons"])
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The run of the first aws-sam-cli."""
+        return dict(self.verdict["runs"][0])
+
+    @property
+    def tests(self) -> dict[str, dict[str, Any]]:
+        """The first run's tests, by id without the folder `tests/`."""
+        return {test["id"].removeprefix("tests/"): test for test in self.run["tests"]}
+
+    def outcomes(self) -> dict[str, str]:
+        return {test: about["outcome"] for test, about in self.tests.items()}
+
+
+@dataclass
 class Gate:
     """A copy of the template with settings of its own, driven as a user would."""
 
     root: Path
     settings: dict[str, str]
+    made: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def environ(self, **settings: str) -> dict[str, str]:
         # Of the make and the Actions job that run these tests: what they were given must not reach a copy, and a copy
@@ -97,7 +130,7 @@ class Gate:
         others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE", "CALLER_PWD", "BUILT_DIGESTS")
         own = {name for name in os.environ if name in KNOWN or name.startswith(others)}
         inherited = {name: value for name, value in os.environ.items() if name not in own}
-        return inherited | self.settings | settings
+        return inherited | {"UV_TEST_RUNS": str(RUNS)} | self.settings | settings
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a make target with settings from the environment, its output in .stdout, stderr included."""
@@ -133,6 +166,42 @@ class Gate:
     def verdict(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.findings / "verdict.json").read_text())
         return value
+
+    def prepare(self) -> None:
+        """Make the candidate and install aws-sam-cli by this gate's own settings, unless they are what is there."""
+        for target, there in (("image", ".compat/*/candidate.json"), ("samcli", ".cache/samcli.json")):
+            found = next(self.root.glob(there), None)
+            if not found or found.read_bytes() != self.made.get(target):
+                done = self.make(target)
+                assert done.returncode == 0, done.stdout
+                self.made[target] = next(self.root.glob(there)).read_bytes()
+
+    def judged(self, tests: str = "", **settings: str) -> Judged:
+        """Run compat.py alone; its exit code, its last line and the verdict must agree."""
+        self.prepare()
+        return self.read(self.script("compat.py", **_of(tests, settings)), red=1)
+
+    def compat(self, tests: str = "", **settings: str) -> Judged:
+        """Run `make compat`: image, samcli and compat. Its exit code, its last line and the verdict must agree."""
+        return self.read(self.make("compat", **_of(tests, settings)), red=2)
+
+    def read(self, done: "subprocess.CompletedProcess[str]", *, red: int) -> Judged:
+        """Return what a run found; `red` is its exit code if that is red."""
+        assert "Traceback" not in done.stdout, done.stdout
+        assert list(self.root.glob(".compat/*/verdict.json")), done.stdout
+        verdict = self.verdict()
+        assert done.returncode == (0 if verdict["green"] else red), done.stdout
+        last = [line for line in done.stdout.splitlines() if not line.startswith("make")][-1]
+        assert last.startswith("green: " if verdict["green"] else "red: "), done.stdout
+        assert verdict["green"] == (verdict["reasons"] == [])
+        for reason in verdict["reasons"]:
+            assert reason in done.stdout
+        files = [path for path in self.findings.rglob("*") if path.is_file() and path.suffix != ".tar"]
+        return Judged(done.stdout, verdict, {path.name: path.read_text(errors="replace") for path in files})
+
+
+def _of(tests: str, settings: dict[str, str]) -> dict[str, str]:
+    return ({"SAMCLI_TESTS": tests, "COMPAT_MIN_PASSED": "1"} if tests else {}) | settings
 
 
 def copy_template(root: Path) -> Path:
@@ -199,6 +268,10 @@ def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("consumer")
     shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests/repository.py").write_text(f"REPOSITORY = {REPOSITORY!r}\n")
+    outside = tmp_path_factory.mktemp("outside") / "test_outside.py"
+    outside.write_text("def test_outside(health):\n    assert health\n")
+    (folder / "tests/test_outside.py").symlink_to(outside)
+    (folder / "tests/test_again.py").symlink_to("test_steps.py")
     commit_all(folder)
     return folder
 
@@ -221,6 +294,7 @@ def gate(
     }
     yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
     untag(docker_client, REPOSITORY)
+    RUNS.unlink(missing_ok=True)
 
 
 def untag(client: docker.DockerClient, repository: str) -> None:
@@ -307,12 +381,23 @@ def nothing_running() -> Iterator[None]:
             process.wait()
 
 
+def left_of_runs(client: docker.DockerClient) -> list[str]:
+    """Return the names of the containers and volumes that are there of the runs that these tests started."""
+    noted = RUNS.read_text() if RUNS.exists() else ""
+    runs = set(re.findall(r"^(sam-compat-[0-9a-f]{8})-", noted, re.MULTILINE))
+    prefixes = (*(f"{run}-" for run in runs), f"{REPOSITORY.rpartition('/')[2]}-")  # the consumer's other names
+    containers = [name.lstrip("/") for each in client.api.containers(all=True) for name in each["Names"] or []]
+    volumes = [str(each["Name"]) for each in client.api.volumes()["Volumes"] or []]
+    return [name for name in containers if name.startswith(prefixes)] + sorted(runs.intersection(volumes))
+
+
 @pytest.fixture
 def nothing_left(docker_client: docker.DockerClient, nothing_running: None) -> Iterator[None]:
-    """No container of the gate outlives a test, or fails another one."""
+    """No container and no volume of a run outlives a test, or fails another one."""
     yield
-    there = docker_client.api.containers(all=True)
-    left = {container["Id"]: container["Names"] for container in there if container["Image"].startswith(REPOSITORY)}
-    for container in left:
-        engine.remove_container(docker_client, container)
-    assert list(left.values()) == []
+    left = left_of_runs(docker_client)
+    for name in left:
+        engine.remove_container(docker_client, name)
+        with contextlib.suppress(APIError):  # it is a container
+            docker_client.api.remove_volume(name)
+    assert left == []

@@ -1,12 +1,16 @@
 """`make changed` in real repositories: what decides that the gate runs."""
 
+import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 import changed
-from command import GateError
-from config import load
+from gate import settings as layers
+from gate import workspace
+from gate.cli import GateError
 
 from .conftest import Gate, commit_all, git
 
@@ -25,8 +29,23 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def touched(folder: Path, base: str = "HEAD~1") -> list[str]:
-    return [line.replace("\t", " ") for line in changed.touched(folder, base, GLOBS)]
+@pytest.fixture(autouse=True)
+def here(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate lies at the top of that repository."""
+    monkeypatch.setattr(changed, "ROOT", repository)
+    monkeypatch.setattr(layers, "ROOT", repository)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+
+
+def touched(base: str = "HEAD~1") -> list[str]:
+    return [line.replace("\t", " ") for line in changed.touched(base, GLOBS)]
+
+
+def write(folder: Path, *paths: str) -> None:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("changed")
 
 
 def test_nothing_guarded(repository: Path) -> None:
@@ -34,7 +53,7 @@ def test_nothing_guarded(repository: Path) -> None:
         (repository / path).parent.mkdir(exist_ok=True)
         (repository / path).write_text("changed")
     commit_all(repository)
-    assert touched(repository) == []
+    assert touched() == []
 
 
 def test_edited_and_added(repository: Path) -> None:
@@ -42,13 +61,13 @@ def test_edited_and_added(repository: Path) -> None:
         (repository / path).parent.mkdir(exist_ok=True)
         (repository / path).write_text("changed")
     commit_all(repository)
-    assert touched(repository) == ["M Dockerfile", "M src/a.py", "A src/deep/er/new.py"]
+    assert touched() == ["M Dockerfile", "M src/a.py", "A src/deep/er/new.py"]
 
 
 def test_deleted(repository: Path) -> None:
     (repository / "src/deep/b.py").unlink()
     commit_all(repository)
-    assert touched(repository) == ["D src/deep/b.py"]
+    assert touched() == ["D src/deep/b.py"]
 
 
 @pytest.mark.parametrize(
@@ -59,13 +78,13 @@ def test_renamed_out_or_in(repository: Path, old: str, new: str, lines: list[str
     git("mv", old, new, cwd=repository)
     git("config", "diff.renames", "copies", cwd=repository)
     commit_all(repository)
-    assert touched(repository) == lines
+    assert touched() == lines
 
 
 def test_mode_alone(repository: Path) -> None:
     (repository / "src/a.py").chmod(0o755)
     commit_all(repository)
-    assert touched(repository) == ["M src/a.py"]
+    assert touched() == ["M src/a.py"]
 
 
 def test_a_submodule_that_moved(repository: Path) -> None:
@@ -73,13 +92,13 @@ def test_a_submodule_that_moved(repository: Path) -> None:
         git("update-index", "--add", "--cacheinfo", f"160000,{commit},src/vendored", cwd=repository)
         git("commit", "--quiet", "--message=pin", cwd=repository)
     git("config", "diff.ignoreSubmodules", "all", cwd=repository)
-    assert touched(repository) == ["M src/vendored"]
+    assert touched() == ["M src/vendored"]
 
 
 def test_a_name_is_one_line(repository: Path) -> None:
     (repository / "src/two\nlines ä.py").write_text("x")
     commit_all(repository)
-    assert touched(repository) == [r'A "src/two\nlines \303\244.py"']
+    assert touched() == [r'A "src/two\nlines \303\244.py"']
 
 
 def test_what_the_base_did_since_does_not_count(repository: Path) -> None:
@@ -90,9 +109,9 @@ def test_what_the_base_did_since_does_not_count(repository: Path) -> None:
     (repository / "src/a.py").write_text("changed")
     base = commit_all(repository)
     git("checkout", "--quiet", "topic", cwd=repository)
-    assert touched(repository, base) == []
+    assert touched(base) == []
     git("merge", "--quiet", "--no-edit", "develop", cwd=repository)  # what Actions checks out
-    assert touched(repository, base) == []
+    assert touched(base) == []
 
 
 def test_a_change_that_is_taken_back(repository: Path) -> None:
@@ -100,24 +119,25 @@ def test_a_change_that_is_taken_back(repository: Path) -> None:
     for content in ("changed", before):
         (repository / "src/a.py").write_text(content)
         commit_all(repository)
-    assert touched(repository, "HEAD~2") == []
+    assert touched("HEAD~2") == []
 
 
 @pytest.mark.parametrize("base", ["", ZEROS, "1" * 40, "no-such-branch", "HEAD:src", "--all", "HEAD..HEAD", "HEAD\nx"])
 def test_a_base_that_is_none(repository: Path, base: str) -> None:
     with pytest.raises(GateError, match="BASE"):
-        touched(repository, base)
+        touched(base)
 
 
-def test_a_shallow_clone_without_the_base(repository: Path, tmp_path: Path) -> None:
+def test_a_shallow_clone_without_the_base(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = git("rev-parse", "HEAD", cwd=repository)
     (repository / "docs/c.md").write_text("changed")
     commit_all(repository)
     git("clone", "--quiet", "--depth=1", f"file://{repository}", "shallow", cwd=tmp_path)
-    with pytest.raises(GateError, match="is no commit in this clone"):
-        touched(tmp_path / "shallow", base)
+    monkeypatch.setattr(changed, "ROOT", tmp_path / "shallow")
+    with pytest.raises(GateError, match="is not a commit in this clone"):
+        touched(base)
     git("fetch", "--quiet", "--unshallow", cwd=tmp_path / "shallow")
-    assert touched(tmp_path / "shallow", base) == []
+    assert touched(base) == []
 
 
 def test_no_history_in_common(repository: Path) -> None:
@@ -125,12 +145,13 @@ def test_no_history_in_common(repository: Path) -> None:
     git("checkout", "--quiet", "--orphan", "other", cwd=repository)
     commit_all(repository, "another root")
     with pytest.raises(GateError, match="no history in common"):
-        touched(repository, base)
+        touched(base)
 
 
-def test_no_repository_at_all(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="is no commit"):
-        touched(tmp_path)
+def test_no_repository_at_all(repository: Path) -> None:
+    shutil.rmtree(repository / ".git")
+    with pytest.raises(GateError, match="is not a commit"):
+        touched()
 
 
 @pytest.mark.parametrize(
@@ -141,19 +162,65 @@ def test_no_repository_at_all(tmp_path: Path) -> None:
         ("pyproject.toml", True),
         ("Makefile", True),
         (".env.example", True),
-        ("scripts/verdict.py", True),
+        ("scripts/gate/verdict/rules.py", True),
         (".github/workflows/sam-cli-compat.yml", True),
         ("README.md", False),
         ("docs/src/page.md", False),
         (".github/dependabot.yml", False),
     ],
 )
-def test_the_default_globs(tmp_path: Path, path: str, gated: bool) -> None:
-    commit_all(tmp_path)
-    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / path).write_text("x")
-    commit_all(tmp_path)
-    assert bool(changed.touched(tmp_path, "HEAD~1", load(environ={}).gated_paths)) == gated
+def test_the_default_globs(repository: Path, monkeypatch: pytest.MonkeyPatch, path: str, gated: bool) -> None:
+    monkeypatch.setattr(layers, "ROOT", workspace.ROOT)
+    write(repository, path)
+    commit_all(repository)
+    assert bool(changed.touched("HEAD~1", layers.load_committed().gated_paths)) == gated
+
+
+OWN = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/a.py", "scripts/gate/b/c.py")
+WORKFLOWS = ("sam-cli-compat.yml", "sam-cli-compat.yaml", "sam-cli-compat-2.yml", "ecr-release.yml", "ecr-release.yaml")
+
+
+@pytest.mark.parametrize("path", [*OWN, *(f".github/workflows/{name}" for name in WORKFLOWS)])
+@pytest.mark.parametrize("gate", ["", ".sam-cli-compat"])
+def test_the_gates_own_files_always_count(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, gate: str, path: str
+) -> None:
+    """Whatever GATED_PATHS says, and in the folder that the gate has to itself."""
+    (repository / gate).mkdir(exist_ok=True)
+    monkeypatch.setattr(changed, "ROOT", repository / gate)
+    own = path if path.startswith(".github/") or not gate else f"{gate}/{path}"
+    write(repository, own)
+    commit_all(repository)
+    assert touched() == [f"A {own}"]
+    (repository / own).unlink()
+    commit_all(repository)
+    assert touched() == [f"D {own}"]
+
+
+@pytest.mark.parametrize("path", ["scripts", "src"])
+def test_a_folder_that_becomes_a_link_or_a_submodule_still_counts(repository: Path, path: str) -> None:
+    shutil.rmtree(repository / path, ignore_errors=True)
+    write(repository, "elsewhere/x.py")
+    (repository / path).symlink_to("elsewhere")
+    commit_all(repository)
+    assert f"A {path}" in touched()
+    (repository / path).unlink()
+    (repository / path).symlink_to("docs")
+    commit_all(repository)
+    assert touched() == [f"M {path}"]
+    (repository / path).unlink()
+    for commit in ("1" * 40, "2" * 40):
+        git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}", cwd=repository)
+        git("commit", "--quiet", "--message=pin", cwd=repository)
+    assert touched() == [f"M {path}"]
+
+
+@pytest.mark.parametrize("name", ["LITERAL", "GLOB", "NOGLOB", "ICASE"])
+def test_git_variables_hide_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    write(repository, "src/a.py", "scripts/x.py")
+    commit_all(repository)
+    monkeypatch.setenv(f"GIT_{name}_PATHSPECS", "1")
+    assert touched() == ["A scripts/x.py", "M src/a.py"]
 
 
 @pytest.fixture
@@ -204,16 +271,40 @@ def test_make_with_globs_of_its_own(template: Gate, output: Path) -> None:
 def test_a_bad_setting_is_an_error_not_an_answer(template: Gate, output: Path) -> None:
     done = template.make("changed", BASE="HEAD~1", GATED_PATHS="")
     assert done.returncode != 0
-    assert "GATED_PATHS='' (from environment)" in done.stdout
+    assert "GATED_PATHS='' (from the environment)" in done.stdout
     assert output.read_text() == "earlier=1\n"
 
 
-@pytest.mark.parametrize(("path", "guarded"), [("Dockerfile", True), ("docs/Dockerfile", False)])
-def test_dockerfile_that_no_glob_knows_is_a_doubt(repository: Path, path: str, guarded: bool) -> None:
-    (repository / path).touch()
+@pytest.mark.parametrize(
+    ("given", "doubt"),
+    [
+        ("{top}", ""),
+        (".", ""),
+        ("https://host/emulator.git#main", ""),
+        ("git@host:emulator.git", ""),
+        ("{top}/..", ""),  # not in this repository
+        ("docs", "GATED_PATHS leaves out docs/Dockerfile"),
+        ("{top}/docs/", "GATED_PATHS leaves out docs/Dockerfile"),
+        ("src", "does not name a folder of this repository with a Dockerfile"),
+        ("src/a.py", "does not name a folder"),
+        ("packages/emulator", "does not name a folder"),
+        ("{top}#main", "does not name a folder"),
+        (".#main:docs", "does not name a folder"),
+    ],
+)
+def test_source_of_which_the_globs_may_leave_out_something(repository: Path, given: str, doubt: str) -> None:
+    write(repository, "docs/Dockerfile")
     commit_all(repository)
-    if guarded:
-        changed.check(repository, repository / path, GLOBS)
+    source = given.format(top=repository)
+    if not doubt:
+        changed.check(source, GLOBS)
         return
-    with pytest.raises(GateError, match="GATED_PATHS leaves out docs/Dockerfile"):
-        changed.check(repository, repository / path, GLOBS)
+    with pytest.raises(GateError, match=re.escape(doubt)):
+        changed.check(source, GLOBS)
+
+
+def test_commit_to_a_source_without_a_dockerfile_is_gated(template: Gate, output: Path) -> None:
+    write(template.root, "emulator/app.py")
+    commit_all(template.root)
+    done = template.make("changed", BASE="HEAD~1", EMULATOR_SOURCE="emulator")
+    assert done.stdout.startswith("gated=true\n  when in doubt, the gate runs: EMULATOR_SOURCE=emulator does not name")

@@ -17,7 +17,7 @@ PUBLISHED = "public.ecr.aws/durable-functions/aws-durable-execution-emulator"
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient) -> Iterator[str]:
-    """What `make replay` prints in a copy of the template; its exit code says that red and green are as they should be."""
+    """What `make replay` prints in a copy of the template, where it found red and green as they should be."""
     gate = Gate(copy_template(tmp_path_factory.mktemp("replay") / "template"), {})
     commit_all(gate.root)
     done = gate.make("replay")
@@ -29,7 +29,9 @@ def printed(tmp_path_factory: pytest.TempPathFactory, docker_client: docker.Dock
 
 def test_incident_is_red_with_the_route_and_its_fix_is_green(printed: str) -> None:
     broken, fixed = re.findall(r"^\| 1\.2\.[01] \|.*$", printed, re.MULTILINE)
-    assert re.fullmatch(r"\| 1\.2\.0 \| red \| 0 of 10 \| GET /2025-12-01/durable-executions/\{\}.*: 404 with .*\|", broken)
+    assert re.fullmatch(
+        r"\| 1\.2\.0 \| red \| 0 of 10 \| GET /2025-12-01/durable-executions/\{\}.*: 404 with .*\|", broken
+    )
     assert re.fullmatch(r"\| 1\.2\.1 \| green \| 10 of 10 \| none \|", fixed)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import docker
 
 from gate import workspace
-from gate.cli import GateError
+from gate.cli import GateError, signals_deferred
 from gate.containers import engine
+from gate.text import one_line
 
 MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for what is left
@@ -28,13 +29,15 @@ def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
         earlier = workspace.read_json(workspace.RUN, remedy="")
         if earlier["clone"] == str(workspace.CACHE):  # else this clone is a copy: that run may go on in the first one
             clean(client, str(earlier["run"]), interrupted=True)
-    run, finished = secrets.token_hex(4), False
+    run, finished, before = secrets.token_hex(4), False, inventory(client)
     workspace.write_json(workspace.RUN, {"run": run, "clone": str(workspace.CACHE)})
     try:
         yield run
         finished = True
     finally:
-        clean(client, run, interrupted=not finished)
+        with signals_deferred():
+            clean(client, run, interrupted=not finished)
+        remove_or_name_new(client, before)
 
 
 def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
@@ -55,6 +58,35 @@ def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
         with contextlib.suppress(docker.errors.NotFound):
             client.api.remove_volume(f"{workspace.PREFIX}{run}")
         workspace.RUN.unlink(missing_ok=True)
+
+
+def inventory(client: docker.DockerClient) -> dict[str, str]:
+    """Return what is in the engine, apart from tagged images and the gates' own: a description by id."""
+    found = {}
+    for container in client.api.containers(all=True):
+        found[str(container["Id"])] = f"container {container['Names'][0].lstrip('/')} from {container['Image']}"
+    for volume in client.api.volumes()["Volumes"] or []:
+        found[str(volume["Name"])] = f"volume {volume['Name']}"
+    for network in client.api.networks():
+        found[str(network["Id"])] = f"network {network['Name']}"
+    for image in client.api.images(filters={"dangling": True}):
+        found[str(image["Id"])] = f"untagged image {image['Id'].removeprefix('sha256:')[:12]}"
+    return {each: text for each, text in found.items() if f" {workspace.PREFIX}" not in text}
+
+
+def remove_or_name_new(client: docker.DockerClient, before: dict[str, str]) -> None:
+    """Remove the untagged images that sam-cli built meanwhile; name what else came and may be another program's."""
+    with contextlib.suppress(*engine.ERRORS):
+        for each, text in inventory(client).items():
+            if each in before:
+                continue
+            if text.startswith("untagged image "):
+                history = client.api.history(each)  # type: ignore[no-untyped-call]
+                if any("rapid" in str(layer.get("CreatedBy")) for layer in history):
+                    with contextlib.suppress(*engine.ERRORS):  # a container of another gate uses it
+                        client.api.remove_image(each)
+            else:
+                print(f"note: {one_line(text)} was created during the run and is still there", flush=True)
 
 
 def left(client: docker.DockerClient, run: str) -> list[str]:

@@ -13,6 +13,7 @@ from requests.exceptions import RequestException
 
 from gate.cli import GateError, call
 
+Client = docker.DockerClient
 ERRORS = (DockerException, RequestException)
 
 

@@ -168,14 +168,19 @@ def _keep_log(client: docker.DockerClient, container: str, log: Path) -> None:
 
 
 def _kill_if_it_ignores_sigterm(client: docker.DockerClient, container: str) -> None:
-    """Kill a container whose first process neither catches SIGTERM nor blocks it to wait for it.
+    """Kill a container whose only process neither catches SIGTERM nor blocks it, in any thread, to wait for it.
 
-    The kernel drops the signal for such a process (pid_namespaces(7)), so it can never act on it. Where the engine's
+    The kernel drops the signal for such a process (pid_namespaces(7)), so it can never act on it. One with children may
+    be an init that hands the signal on: while it waits for signals, /proc shows them as not blocked. Where the engine's
     processes are not this machine's (Docker Desktop), nothing is known and docker waits its ten seconds.
     """
     with contextlib.suppress(OSError, KeyError, *engine.ERRORS):
-        pid = client.api.inspect_container(container)["State"]["Pid"]
-        status = dict(re.findall(r"^(NSpid|SigBlk|SigCgt):\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.M))
-        first = len(status["NSpid"].split()) > 1 and status["NSpid"].split()[-1] == "1"
-        if first and not (int(status["SigBlk"], 16) | int(status["SigCgt"], 16)) & SIGTERM:
+        process = Path(f"/proc/{client.api.inspect_container(container)['State']['Pid']}")
+        first = re.search(r"^NSpid:\s+\d+\s+(?:\d+\s+)*1$", (process / "status").read_text(), re.M)
+        masks, children = 0, ""
+        for thread in (process / "task").iterdir():
+            children += (thread / "children").read_text()
+            for mask in re.findall(r"^Sig(?:Blk|Cgt):\s+(\S+)$", (thread / "status").read_text(), re.M):
+                masks |= int(mask, 16)
+        if first and not children and not masks & SIGTERM:
             client.api.kill(container)

@@ -1,8 +1,10 @@
 """Images: what the engine knows of one, where one that exists is taken from, and the archive that carries it on."""
 
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import IO, Any, cast
 import docker
 
 from gate import workspace
-from gate.cli import GateError, call, stream
+from gate.cli import GateError, stream
 from gate.containers.engine import ERRORS, image_id, remove_container, short
 from gate.settings import local
 
@@ -63,7 +65,7 @@ def packages(client: docker.DockerClient, image: str, name: str) -> dict[str, st
         container.wait(timeout=LISTING)
         listing = json.loads(container.logs(stderr=False))
         return {str(row["name"]): str(row["version"]) for row in listing if "durable" in str(row["name"])}
-    except (*ERRORS, ValueError, TypeError, KeyError):
+    except (*ERRORS, ValueError, TypeError, KeyError, RecursionError):
         return {}  # for the reader only; an image without a working pip can be gated as well
     finally:
         remove_container(client, name)
@@ -92,13 +94,17 @@ def take(client: docker.DockerClient, name: str) -> tuple[str, str]:
 
 def load(tar: Path) -> str:
     """Load an archive that `docker save` made and return the engine's name of its one image."""
-    if not tar.is_file():
-        raise GateError(f"{tar} is missing: `make image COMPAT_SAVE_IMAGE=1` makes an archive of the candidate")
-    print(f"loading {workspace.shown(tar)}", flush=True)
-    loaded = call(["docker", "load", "--quiet", "--input", tar], failure=f"{tar} cannot be loaded")
-    names = re.findall(r"^Loaded image(?: ID)?: (\S+)$", loaded, re.MULTILINE)
-    if len(names) != 1:
-        raise GateError(f"{tar} holds {len(names)} images, not one")
+    log = workspace.PULL_LOG
+    try:
+        digest_of(tar)
+        before = log.stat().st_size if log.exists() else 0
+        stream(["docker", "load", "--input", tar], failure=f"{tar} cannot be loaded", log=log)
+    except FileNotFoundError:
+        raise GateError(f"{tar} is missing: `make image COMPAT_SAVE_IMAGE=1` saves the candidate as one") from None
+    printed = log.read_bytes()[before:].decode(errors="replace")
+    names = re.findall(r"^Loaded image(?: ID)?: (\S+)$", printed, re.MULTILINE)
+    if not names:
+        raise GateError(f"{tar} was loaded and docker did not print the image's name: see {log}")
     return str(names[0])
 
 
@@ -109,6 +115,9 @@ def save(image: Image) -> None:
     try:
         log = workspace.log(image.platform, "save")
         stream(["docker", "save", "--output", half, image.reference], failure=f"{tar} cannot be written", log=log)
+        if (found := digest_of(half)) != image.config_digest:  # another clone of this commit shares the tag
+            reason = f"{image.reference} was moved from {image.config_digest} to {found} meanwhile"
+            raise GateError(f"{tar} cannot be written: {reason}: run it again")
         half.replace(tar)
     finally:
         half.unlink(missing_ok=True)
@@ -117,20 +126,26 @@ def save(image: Image) -> None:
 def digest_of(tar: Path) -> str:
     """Return the config digest of the one image in an archive that `docker save` made."""
     with tar.open("rb") as file:
-        return config_digest_in(file)
+        try:
+            return config_digest_in(file)
+        except GateError as error:
+            raise GateError(f"{tar}: {error}") from None
 
 
 def config_digest_in(tar: IO[bytes]) -> str:
     """Return the config digest of the one image in a `docker save` stream. Raises GateError if there is not one."""
+    kind = "not an archive of one image, as `docker save` makes it"
     try:
-        with tarfile.open(fileobj=tar, mode="r|") as archive:
+        with tarfile.open(fileobj=tar, mode="r|*") as archive:
             for member in archive:
                 if member.name == "manifest.json" and (content := archive.extractfile(member)):
-                    (image,) = json.load(content)
-                    return f"sha256:{re.findall('[0-9a-f]{64}', image['Config'])[-1]}"
-    except (tarfile.TarError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
-        raise GateError(f"not an archive of one image, as `docker save` makes it ({error})") from None
-    raise GateError("not an archive of one image, as `docker save` makes it (it has no manifest.json)")
+                    found = [str(image["Config"]) for image in json.load(content)]
+                    if len(found) != 1:
+                        raise GateError(f"{kind} (it has {len(found)})")
+                    return f"sha256:{re.findall('[0-9a-f]{64}', found[0])[-1]}"
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, LookupError, TypeError, EOFError) as error:
+        raise GateError(f"{kind} ({error or type(error).__name__})") from None
+    raise GateError(f"{kind} (it has no manifest.json)")
 
 
 def _config_digest(client: docker.DockerClient, image: str) -> str:

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from gate.cli import LAST_LINES, GateError
+from gate.cli import LAST_LINES, GateError, stream
+from gate.containers.images import LABEL
 
-# Seconds. docker retries a layer's transfer itself; one that hangs must not hang the release.
-PATIENCE = 900
+PATIENCE = 300  # seconds for one question to a registry
+# They would send the questions to another builder, or push another platform than the image has.
+NOT_HANDED_ON = {"BUILDX_BUILDER", "DOCKER_DEFAULT_PLATFORM"}
 
 
 @dataclass(frozen=True)
@@ -38,39 +42,51 @@ def inspect(reference: str) -> Manifest | None:
         raise GateError(f"cannot read {reference} from the registry", detail=printed[-LAST_LINES:])
     try:
         raw = json.loads(done.stdout)
-        entries = raw.get("manifests", [])
-        members = {f"{each['platform']['os']}/{each['platform']['architecture']}": each["digest"] for each in entries}
-        if len(members) != len(entries):
-            raise ValueError("two members of one platform")
+        members: dict[str, str] = {}
+        for each in raw.get("manifests", []):
+            platform = f"{each['platform']['os']}/{each['platform']['architecture']}"
+            # Attestations, as buildx adds them, are all of the platform unknown/unknown.
+            members[platform if platform not in members else f"{platform} {each['digest']}"] = each["digest"]
         digest = f"sha256:{hashlib.sha256(done.stdout).hexdigest()}"
         return Manifest(digest, raw.get("config", {}).get("digest", ""), members)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise GateError(f"{reference} is not a manifest that this gate can read") from None
 
 
-def config_digest(reference: str, platform: str) -> str:
-    """Return the config digest of the image of a platform that a tag holds, "" if there is none."""
+def image(reference: str, platform: str) -> Manifest | None:
+    """Return the manifest of a platform's image: what a tag holds, or what is in the list that it holds."""
     found = inspect(reference)
     if found and platform in found.members:
-        found = inspect(f"{_repository(reference)}@{found.members[platform]}")
-    return found.config if found else ""
+        return inspect(f"{_repository(reference)}@{found.members[platform]}")
+    return found
 
 
-def version(reference: str) -> str:
-    """Return the version label of the images that a tag holds, "" if there is none or it differs among them."""
+def versions(reference: str) -> set[str]:
+    """Return the version labels of the images that a tag holds. Raises GateError if they cannot be read."""
     done = _docker("buildx", "imagetools", "inspect", "--format", "{{json .Image}}", reference)
-    found = set(re.findall(rb'"org\.opencontainers\.image\.version":\s*"([^"]*)"', done.stdout))
-    return found.pop().decode() if not done.returncode and len(found) == 1 else ""
+    try:
+        if done.returncode:
+            raise ValueError
+        raw = json.loads(done.stdout) or {}
+        found = [raw] if "architecture" in raw else raw.values()
+        labels = [(each.get("config") or {}).get("Labels") or {} for each in found]
+        return {str(each[f"{LABEL}.version"]) for each in labels if each.get(f"{LABEL}.version")}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        printed = done.stderr.decode(errors="replace").splitlines()
+        raise GateError(f"cannot read the version of {reference} from the registry", printed[-LAST_LINES:]) from None
 
 
-def push(reference: str) -> None:
+def push(reference: str, log: Path) -> None:
     """Push what an engine's tag names. Raises GateError if that fails."""
-    _do("push", "--quiet", reference)
+    stream(["docker", "push", reference], failure=f"docker push {reference} failed", log=log, env=_environment())
 
 
 def copy(reference: str, sources: Iterable[str]) -> None:
     """Make a tag hold a list of manifests that are in its repository already, or the very list that one source is."""
-    _do("buildx", "imagetools", "create", "--tag", reference, *sources)
+    done = _docker("buildx", "imagetools", "create", "--tag", reference, *sources)
+    if done.returncode:
+        printed = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GateError(f"{reference} cannot be written", detail=printed[-LAST_LINES:])
 
 
 def _repository(reference: str) -> str:
@@ -78,17 +94,16 @@ def _repository(reference: str) -> str:
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
-def _do(*arguments: str) -> None:
-    done = _docker(*arguments)
-    if done.returncode:
-        printed = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GateError(f"docker {' '.join(arguments)} failed", detail=printed[-LAST_LINES:])
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
 
 
 def _docker(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
     command = ["docker", *arguments]
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=_environment()
+        )
     except FileNotFoundError:
         raise GateError("docker was not found: install it") from None
     except subprocess.TimeoutExpired:

@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream, tools_path, without_secrets
+from gate.cli import GateError, call, stream, tools_path
 from gate.containers.images import LABEL
 from gate.settings import Settings, local
 from gate.sources import git
+from gate.text import without_secrets
 
 # Of the make that called this: its options and variables would reach a prebuild that is make itself. Another builder's
 # images would not be in the engine.
@@ -27,7 +28,7 @@ def fetch(settings: Settings) -> tuple[Path, str]:
         except GateError:
             remote = ""
         return folder, without_secrets(remote) if "://" in remote or "@" in remote else ""
-    if not folder.is_dir() and not re.match(r"[a-z+]+://|[\w.-]+@[\w.-]+:", given):
+    if not folder.is_dir() and not is_url(given):
         raise GateError(f"EMULATOR_SOURCE: {given} is not a folder and not a git URL (URL[#ref[:folder]])")
     url = str(folder) if folder.is_dir() else given
     ref, _, below = fragment.partition(":")
@@ -37,6 +38,11 @@ def fetch(settings: Settings) -> tuple[Path, str]:
     if not found.is_dir() or not found.is_relative_to(workspace.EMULATOR.resolve()):
         raise GateError(f"EMULATOR_SOURCE: there is no folder {below} at {without_secrets(given)}#{ref}")
     return found, "" if folder.is_dir() else without_secrets(given)
+
+
+def is_url(source: str) -> bool:
+    """Return whether git would fetch a source from elsewhere."""
+    return bool(re.match(r"[a-z+]+://|[\w.-]+@[\w.-]+:", source))
 
 
 def prebuild(settings: Settings, folder: Path, log: Path) -> None:
@@ -64,26 +70,35 @@ def build(folder: Path, labels: dict[str, str], tag: str, log: Path) -> None:
 def revision(folder: Path, *, tracked_only: bool = False) -> str:
     """Return the commit of a folder, with -dirty if its tree differs from it; "" outside git.
 
-    A folder that a repository around it ignores is outside. With `tracked_only` new files are no difference; files
-    that git was asked not to look at (assume-unchanged, skip-worktree) always are one.
+    A folder that a repository around it ignores is outside. With `tracked_only` new files are no difference.
     """
+    commit, top = _commit(folder)
+    if not commit:
+        return ""
+    failure = f"git status failed in {folder}"
+    with tempfile.TemporaryDirectory() as scratch:
+        # Git compares every file with an index of its own: what the user's hides (assume-unchanged, skip-worktree, an
+        # edit that kept size and time) is a difference.
+        index = Path(scratch, "index")
+        git.git("read-tree", commit, cwd=folder, index=index, failure=failure)
+        new = f"--untracked-files={'no' if tracked_only else 'normal'}"
+        status = ("status", "--porcelain", "--no-renames", "--ignore-submodules=none", new, "--", ":(top)")
+        changes = git.git(*status, cwd=folder, index=index, failure=failure).splitlines()
+    if workspace.ROOT.is_relative_to(top):  # the gate's own, which no image gets
+        changes = [change for change in changes if change != f"?? {(workspace.ROOT / '.env').relative_to(top)}"]
+    return f"{commit}-dirty" if changes else commit
+
+
+def _commit(folder: Path) -> tuple[str, str]:
+    """Return the commit of a folder and the top of its repository; "" twice outside git."""
     try:
         failure = f"git cannot find the commit of {folder}"
         commit, top = git.git("rev-parse", "HEAD", "--show-toplevel", cwd=folder, failure=failure).splitlines()
     except GateError as error:
         if any("not a git repository" in line or "unknown revision" in line for line in error.detail):
-            return ""
+            return "", ""
         raise
-    if git.succeeds("check-ignore", "--quiet", ".", cwd=folder):
-        return ""
-    new = f"--untracked-files={'no' if tracked_only else 'normal'}"
-    failure = f"git status failed in {folder}"
-    changes = git.git("status", "--porcelain", new, "--", ":(top)", cwd=folder, failure=failure).splitlines()
-    if workspace.ROOT.is_relative_to(top):  # the gate's own, which no image gets
-        changes = [change for change in changes if change != f"?? {(workspace.ROOT / '.env').relative_to(top)}"]
-    files = git.git("ls-files", "-v", "--", ":(top)", cwd=folder, failure=failure).splitlines()
-    hidden = any(file[0] == "S" or file[0].islower() for file in files)
-    return f"{commit}-dirty" if changes or hidden else commit
+    return ("", "") if git.succeeds("check-ignore", "--quiet", ".", cwd=folder) else (commit, top)
 
 
 def wheel_version(folder: Path) -> str:
@@ -102,12 +117,10 @@ def wheel_version(folder: Path) -> str:
 def _environment(folder: Path) -> dict[str, str]:
     """Return the environment of EMULATOR_PREBUILD and of the build."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
-    if (commit := revision(folder)) and "SOURCE_DATE_EPOCH" not in kept:
+    if (commit := _commit(folder)[0]) and "SOURCE_DATE_EPOCH" not in kept:
         # The same wheel and image twice, so that no layer is built again.
-        stamp = git.git(
-            "log", "-1", "--format=%ct", commit.removesuffix("-dirty"), cwd=folder, failure="git log failed"
-        )
-        kept["SOURCE_DATE_EPOCH"] = stamp
+        failure = f"git log failed in {folder}"
+        kept["SOURCE_DATE_EPOCH"] = git.git("log", "-1", "--format=%ct", commit, cwd=folder, failure=failure)
     return kept | {"PATH": tools_path(), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 

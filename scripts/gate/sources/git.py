@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream, without_secrets
+from gate.cli import GateError, call, stream
+from gate.text import without_secrets
 
 RELEASE = re.compile(r"refs/tags/v(\d+)\.(\d+)\.(\d+)")
 # Set inside a git hook, where they would turn every call to the hook's own repository.

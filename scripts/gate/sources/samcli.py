@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gate import workspace
 from gate.cli import GateError, call, stream
+from gate.decode import decode
 from gate.settings import Settings, local
 from gate.sources import git
 from gate.sources.files import fingerprint, names
@@ -70,9 +71,8 @@ def installed(settings: Settings) -> list[Checkout]:
     """Return what `make samcli` installed. Raises GateError if that was for other settings, or was changed since."""
     remedy = "run `make samcli` first"
     try:
-        rows = workspace.read_json(workspace.INSTALLED, remedy=remedy)
-        checkouts = [Checkout(**row | {"words": tuple(row["words"])}) for row in rows]
-    except (TypeError, KeyError):
+        checkouts: list[Checkout] = decode(list[Checkout], workspace.read_json(workspace.INSTALLED, remedy=remedy))
+    except ValueError:
         raise GateError(f"{workspace.INSTALLED} is damaged: {remedy}") from None
     wanted = {*settings.samcli_refs, *settings.samcli_compared_refs}
     found = {word for checkout in checkouts for word in checkout.words}
@@ -133,7 +133,7 @@ def _install(settings: Settings, ref: str, commit: str, words: list[str]) -> Che
         python_version=settings.samcli_python,
         words=tuple(words),
         compared=not set(words) & set(settings.samcli_refs),
-        uses_image=names(home / "src", settings.emulator_repository),
+        uses_image=any(names(folder, settings.emulator_repository) for folder in _sources(home)),
     )
 
 
@@ -143,9 +143,10 @@ def _make_venv(home: Path, settings: Settings) -> str:
     wanted = settings.samcli_python
     # The Python behind these tools may be the one, and may not be on PATH.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), f"{sys.base_prefix}/bin"])
-    # sam build runs `python3.13 -m pip` from this venv, so it is seeded with pip.
+    # sam build runs `python3.13 -m pip` from this venv, so it is seeded with pip. Copied: a hard link's change time
+    # changes when another venv gets one.
     stream(
-        [uv, "venv", "--seed", "--python", wanted, home / "venv"],
+        [uv, "venv", "--seed", "--link-mode=copy", "--python", wanted, home / "venv"],
         failure=f"Python {wanted} was not found: install it or change SAMCLI_PYTHON",
         env=os.environ | {"PATH": path}, log=log,
     )  # fmt: skip
@@ -160,17 +161,8 @@ def _make_venv(home: Path, settings: Settings) -> str:
     )
     shutil.copy(workspace.PLUGIN / f"{FAST_START}.py", site)
     (site / f"{FAST_START}.pth").write_text(f"import {FAST_START}\n", encoding="utf-8")
-    compiling: list[str | Path] = [
-        python,
-        "-m",
-        "compileall",
-        "-q",
-        "-j0",
-        "-x",
-        "/tests/",
-        home / "src",
-        site / f"{FAST_START}.py",
-    ]
+    # What is left to compile: pip, which seeded the venv, and aws-sam-cli itself.
+    compiling: list[str | Path] = [python, "-m", "compileall", "-q", "-j0", "-x", "/src/tests/", site, home / "src"]
     stream(compiling, failure="compiling aws-sam-cli failed", log=log)
     listing: list[str | Path] = [uv, "pip", "list", "--python", python, "--editable", "--format=json"]
     return str(json.loads(call(listing, failure=f"uv cannot list what is installed in {home.name}"))[0]["version"])
@@ -189,3 +181,8 @@ def _whole(home: Path, url: str) -> bool:
         return same and isinstance(note["version"], str) and note["fingerprint"] == fingerprint(home)
     except (GateError, KeyError, TypeError):
         return False
+
+
+def _sources(home: Path) -> list[Path]:
+    """Return the folders that may name the image: the checkout, and an aws-sam-cli that it only depends on."""
+    return [home / "src", *home.glob("venv/lib/python*/site-packages/samcli")]

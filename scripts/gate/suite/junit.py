@@ -1,5 +1,6 @@
 """What a pytest process reports of its tests in its JUnit file."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ def read(path: Path, test_ids: Sequence[str]) -> tuple[dict[str, TestResult], li
         cases = list(ElementTree.parse(path).getroot().iter("testcase"))
     except FileNotFoundError:
         return {}, ["left no JUnit file"]
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         return {}, [f"left a JUnit file that is cut off or damaged ({error})"]
     ids: dict[tuple[str, str], str] = {}
     called: set[str] = set()
@@ -49,7 +50,8 @@ def _address(case: ElementTree.Element) -> tuple[str, str]:
 
 
 def _result(test_id: str, case: ElementTree.Element) -> TestResult:
-    found = TestResult(test_id, "passed", seconds=float(case.get("time") or 0))
+    time = case.get("time", "")
+    found = TestResult(test_id, "passed", seconds=float(time) if re.fullmatch("[0-9]+(?:[.][0-9]+)?", time) else 0.0)
     for child in case:
         if child.tag in ("failure", "error"):
             found.outcome, found.message = "failed", child.get("message", "")

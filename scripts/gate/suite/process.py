@@ -15,6 +15,9 @@ from typing import Any
 from gate.containers import cleanup
 
 Record = dict[str, Any]
+LISTS = ("collected", "deselected")
+TIMES = ("began", "ended", "seconds")
+FINISHED = {"finished", "outcome", "began", "ended"}  # what a finished test's record has at least
 EXITS = {1: "tests failed", 2: "interrupted", 3: "internal error", 4: "usage error", 5: "no test was collected"}
 
 
@@ -90,13 +93,22 @@ def _folders(environ: Mapping[str, str]) -> list[str]:
 
 def _records(report: Path) -> list[Record]:
     """Return what the plugin has reported so far; a line that is not whole yet comes next time."""
-    found = []
     with contextlib.suppress(OSError):
-        for line in report.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                try:
-                    record = json.loads(line)
-                except ValueError:  # a test wrote there: the JUnit file decides
-                    record = {}
-                found.append(record if isinstance(record, dict) else {})
-    return found
+        return [_record(line) for line in report.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    return []
+
+
+def _record(line: bytes) -> Record:
+    """Return a line as a record, {} if it is not one: a test may write there, and the JUnit file decides."""
+    try:
+        record = json.loads(line)
+        if not isinstance(record, dict) or ("finished" in record and not record.keys() >= FINISHED):
+            return {}
+    except (ValueError, RecursionError):
+        return {}
+    for name, value in record.items():
+        listed = isinstance(value, list)
+        kind = float if name in TIMES else str
+        if listed != (name in LISTS) or not all(isinstance(each, kind) for each in (value if listed else [value])):
+            return {}
+    return record

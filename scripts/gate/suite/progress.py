@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any
 
-from gate.cli import plain
+from gate.text import plain
 
 
 class Progress:

@@ -3,19 +3,17 @@
 import queue
 import shutil
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 
 from gate import workspace
-from gate.cli import GateError, one_line
+from gate.cli import GateError
 from gate.containers import engine
 from gate.containers.cleanup import cleanup_on_exit
 from gate.containers.event_monitor import LOST, Watch, monitor, running_before
@@ -23,36 +21,15 @@ from gate.containers.images import Image
 from gate.settings import Settings
 from gate.sources import git
 from gate.sources.samcli import Checkout
-from gate.suite import environment, http_log, junit, process, shards
+from gate.suite import http_log, shards
 from gate.suite.progress import Progress
+from gate.suite.shard import Suite, run_pytest, run_shard, shown
 from gate.suite.shards import Part
+from gate.text import one_line
 from gate.verdict.model import Run, Shard, TestResult
 
 COLLECTING = 300  # seconds; measured 5 on the real suite
-MESSAGE = 2000  # characters of a failure's message that are kept
 MANY = 0.25  # of the tests: when more failed, a retry could not make the run green
-
-
-@dataclass
-class Suite:
-    """What the shards of a run share. `label` begins the names of their files, `name` is this run's in the engine."""
-
-    settings: Settings
-    checkout: Checkout
-    image: Image
-    label: str
-    jobs: int
-    name: str
-    home: Path
-    engine_environ: dict[str, str]
-    watch: Watch
-    found: Run
-    in_one_process: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def log(self, kind: str, shard: str) -> Path:
-        """Return the file for what a shard's tests (`suite`) or its emulators (`emulator`) print."""
-        return _log(self.image.platform, self.label, kind, shard)
 
 
 @dataclass(frozen=True)
@@ -82,8 +59,13 @@ def run(client: docker.DockerClient, settings: Settings, checkout: Checkout, ima
         cleanup_on_exit(client) as name,
     ):
         shutil.copytree(workspace.PLUGIN, Path(home) / workspace.PLUGIN.name)
-        log_of = partial(_log, image.platform, plan.label, "emulator")
-        watch = Watch(image.repository, image.image_id, name, log_of, hurry=not plan.in_one_process)
+        watch = Watch(
+            repository=image.repository,
+            image_id=image.image_id,
+            run=name,
+            log=lambda shard: workspace.log(image.platform, f"emulator-{plan.label}-{shard}"),
+            hurry=not plan.in_one_process,
+        )
         suite = Suite(
             settings, checkout, image, plan.label, 1 if plan.in_one_process else shards.jobs(settings), name,
             Path(home), engine.environment(), watch, found, plan.in_one_process,
@@ -118,9 +100,9 @@ def nothing(checkout: Checkout) -> Run:
 
 def _collect(suite: Suite, tests: Sequence[str]) -> list[str]:
     """Return the ids of the tests, those that are deselected apart: they are noted as skipped."""
-    ending = _pytest(suite, "collect", suite.checkout.worktree(0), [*tests, "--collect-only", "--quiet"], COLLECTING)
+    ending = run_pytest(suite, "collect", suite.checkout.worktree(0), [*tests, "--collect-only", "--quiet"], COLLECTING)
     if ending.code not in (0, 5):
-        suite.found.problems.append(f"collecting the tests {ending}; see {_shown(suite, 'collect')}")
+        suite.found.problems.append(f"collecting the tests {ending}; see {shown(suite, 'collect')}")
     for test_id in {each for ids in ending.each("deselected") for each in ids}:
         suite.found.tests.append(TestResult(test_id, "skipped", message="deselected by aws-sam-cli's configuration"))
     return [test_id for ids in ending.each("collected") for test_id in ids]
@@ -157,7 +139,7 @@ def _run_parts(suite: Suite, parts: list[Part], timeout: int) -> dict[str, TestR
     def one(part: Part) -> dict[str, TestResult]:
         slot = slots.get()
         try:
-            return {} if suite.stop.is_set() else _run_part(suite, part, slot, timeout, progress)
+            return {} if suite.stop.is_set() else run_shard(suite, part, slot, timeout, progress)
         finally:
             slots.put(slot)
 
@@ -180,49 +162,3 @@ def _run_parts(suite: Suite, parts: list[Part], timeout: int) -> dict[str, TestR
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return results
-
-
-def _run_part(suite: Suite, part: Part, slot: int, timeout: int, progress: Progress) -> dict[str, TestResult]:
-    """Run one shard, note it and what went wrong with it, and return its results by test id."""
-    began = time.monotonic()
-    xml = workspace.junit(suite.image.platform, f"{suite.label}-{part.name}")
-    xml.unlink(missing_ok=True)
-    arguments = [*part.test_ids, f"--junitxml={xml}", "-rfE"]
-    ending = _pytest(suite, part.name, suite.checkout.worktree(slot), arguments, timeout, progress)
-    results, wrong = junit.read(xml, part.test_ids)
-    logs = [_shown(suite, part.name, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
-    times = {record["finished"]: record for record in ending.records if "finished" in record}
-    for test_id, result in results.items():
-        result.shard, result.logs, result.message = part.name, logs, " ".join(result.message.split())[:MESSAGE]
-        record = times.get(test_id, {})
-        result.began, result.ended = float(record.get("began") or 0), float(record.get("ended") or 0)
-    failed = any(result.outcome == "failed" for result in results.values())
-    if ending.code is None:
-        wrong = [f"{ending} (COMPAT_TIMEOUT is {timeout} s)"]
-    elif ending.code != 0 and not (ending.code == 1 and failed):
-        wrong = [" and ".join([str(ending), *wrong[:1]])]
-    suite.found.problems += [f"shard {part.name} {problem}; see {_shown(suite, part.name)}" for problem in wrong]
-    suite.found.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
-    return results
-
-
-def _pytest(
-    suite: Suite, name: str, worktree: Path, arguments: list[str], timeout: int, progress: Progress | None = None
-) -> process.Ending:
-    mark, python = f"{suite.name}-{name}", suite.checkout.python
-    environ = environment.of_shard(python, worktree, suite.home / name, mark) | suite.engine_environ
-    environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
-    environ |= {"SAM_COMPAT_FAST_START": "0"} if suite.in_one_process else {}
-    arguments = [f"--rootdir={worktree}", *arguments]  # test ids are below it, wherever a pytest.ini lies
-    report = workspace.junit(suite.image.platform, f"{suite.label}-{name}").with_suffix(".jsonl")
-    each = process.Process(python, arguments, worktree, environ, mark, report, suite.log("suite", name))
-    on_record = progress.show if progress else lambda record: None
-    return process.run(each, time.monotonic() + timeout, suite.stop, on_record)
-
-
-def _log(platform: str, label: str, kind: str, shard: str) -> Path:
-    return workspace.log(platform, f"{kind}-{label}-{shard}")
-
-
-def _shown(suite: Suite, name: str, kind: str = "suite") -> str:
-    return workspace.shown(suite.log(kind, name))

@@ -1,15 +1,21 @@
 """Which of SAMCLI_TESTS an aws-sam-cli has, and on which machine they can run."""
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import docker
 
+from gate import workspace
 from gate.cli import GateError
 from gate.containers import engine
 from gate.containers.images import Image
 from gate.verdict.rules import SHARED_TAG
 
+# Measured on the real suite, two cores: pytest, two `sam`, the emulator and a function; what `sam build` copies and the
+# functions' packages.
+MEMORY_PER_JOB, DISK_PER_JOB = 0.8e9, 0.6e9
 DURABLE = "tests/integration/**/test_*durable*.py"
 
 
@@ -47,6 +53,31 @@ def check_engine(client: docker.DockerClient, candidate: Image) -> None:
             "the functions under test are x86_64 and this engine cannot run them: "
             "set up QEMU for amd64 (docker run --privileged --rm tonistiigi/binfmt --install amd64)"
         )
+
+
+def warn_if_short(jobs: int) -> None:
+    """Print what a run needs and what there is, where memory or disk may not be enough."""
+    memory, disk = memory_available(), shutil.disk_usage(workspace.CACHE).free
+    if memory < jobs * MEMORY_PER_JOB:
+        print(
+            f"warning: {jobs} shards need {_gb(jobs * MEMORY_PER_JOB)} of memory, {_gb(memory)} is available",
+            flush=True,
+        )
+    if disk < jobs * DISK_PER_JOB:
+        print(f"warning: {jobs} shards need {_gb(jobs * DISK_PER_JOB)} of disk, {_gb(disk)} is free", flush=True)
+
+
+def memory_available() -> float:
+    """Return the bytes of memory that are available; without /proc/meminfo (macOS) no limit."""
+    try:
+        found = re.search(r"^MemAvailable: +([0-9]+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found[1]) * 1024 if found else float("inf")
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
 
 
 def _emulates_amd64() -> bool:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from gate import workspace
 from gate.cli import GateError
 from gate.containers.images import Image
+from gate.decode import decode
 from gate.settings import Settings
-from gate.verdict.decode import decode
 
 
 def save(candidate: Image, settings: Settings) -> None:

@@ -1,10 +1,12 @@
-"""Why a run failed: what the emulator answered otherwise, what it logged, which package differs, tests by cause."""
+"""Why a run failed: what the emulator answered otherwise, what it logged, which package differs, tests by cause.
+
+The text is as it came; `report` escapes it.
+"""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gate.cli import one_line
 from gate.containers.images import Image
 from gate.verdict.model import Difference, Run, TestResult
 
@@ -34,8 +36,9 @@ def causes(run: Run) -> list[Cause]:
     found: dict[str, Cause] = {}
     for test in run.failed:
         first = next((each for each in run.differences if test.id in each.tests), None)
-        message = UUID.sub("{}", one_line(test.message)) or "no message"
-        cause = found.setdefault(answers(first) if first else message, Cause(answers(first) if first else message))
+        message = UUID.sub("{}", " ".join(test.message.split())) or "no message"
+        title = answers(first) if first else message
+        cause = found.setdefault(title, Cause(title))
         cause.tests.append(test)
         if first and message not in cause.messages:
             cause.messages.append(message)
@@ -43,20 +46,20 @@ def causes(run: Run) -> list[Cause]:
 
 
 def contract(run: Run) -> Iterator[str]:
-    """Yield one line for each answer that differs from the published image's, each error of the emulator's own in
-    failing tests, and each package that differs: the most telling first."""
+    """Yield one line for each answer that differs from the published image's, then for each error of the emulator's own
+    in failing tests."""
     for each in run.differences[:5]:
         number = len(each.tests)
-        asked = f", such as {one_line(each.example)[:160]}" if each.example else ""
+        asked = f", such as {each.example[:160]}" if each.example else ""
         yield f"{answers(each)} ({number} test{'s' if number > 1 else ''}{asked})"
     for error, number in list(run.errors.items())[:5]:
-        yield f"the emulator logged {number} time{'s' if number > 1 else ''}: {one_line(error)[:300]}"
+        yield f"the emulator logged {number} time{'s' if number > 1 else ''}: {error[:300]}"
 
 
 def answers(each: Difference) -> str:
     """Return a difference as one phrase."""
     with_candidate, with_baseline = (" or ".join(map(str, codes)) for codes in (each.candidate, each.baseline))
-    asked = one_line(f"{each.method} {each.route}")
+    asked = f"{each.method} {each.route}"
     if not each.candidate:
         return f"{asked}: not requested with the candidate, {with_baseline} with the published image"
     return f"{asked}: {with_candidate} with the candidate, {with_baseline or 'not requested'} with the published image"
@@ -64,15 +67,18 @@ def answers(each: Difference) -> str:
 
 def packages(image: Image) -> str:
     """Return the durable packages inside an image with their versions."""
-    return one_line(", ".join(f"{name} {version}" for name, version in image.packages.items()))
+    return ", ".join(f"{name} {version}" for name, version in image.packages.items())
 
 
 def moved_packages(candidate: Image, baseline: Image | None) -> str:
-    """Return the packages whose version differs from the published image's, "" if none does or nothing is known."""
+    """Return the packages whose version differs from the published image's, "" if none does or nothing is known.
+
+    The emulator's own package, whose version is the image's, is not among them.
+    """
     theirs = baseline.packages if baseline else {}
     moved = [
         f"{name} {version}, published {theirs[name]}"
         for name, version in candidate.packages.items()
-        if name in theirs and theirs[name] != version
+        if name in theirs and theirs[name] != version and version != candidate.version
     ]
-    return one_line("; ".join(moved))
+    return "; ".join(moved)

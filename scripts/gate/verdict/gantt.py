@@ -25,7 +25,9 @@ def markdown(runs: list[Run]) -> Iterator[str]:
     for shard in dict.fromkeys(test.shard for test in tests):
         yield f"    section {shard}"
         for test in (each for each in tests if each.shard == shard):
-            name = re.sub(r"[^\w ]+", " ", test.name.rpartition("::")[2]).strip()[:60]
+            method, bracket, parameters = test.name.partition("[")
+            words = method.rpartition("::")[2] + bracket + parameters
+            name = re.sub(r"[^\w ]+", " ", words).strip()[:60]
             state = "crit, " if test.outcome == "failed" else ""
             yield f"    {name} :{state}{(test.began - start) * 1000:.0f}, {(test.ended - start) * 1000:.0f}"
     yield from ("```", "", "</details>")

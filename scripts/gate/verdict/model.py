@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from gate import workspace
-from gate.cli import GateError, without_secrets
+from gate.cli import GateError
 from gate.containers.images import Image
+from gate.decode import decode
 from gate.settings import Settings
-from gate.verdict.decode import decode
+from gate.text import without_secrets
 
 SCHEMA = 2
 OUTCOMES = ("passed", "skipped", "failed")  # the worst last

@@ -1,6 +1,7 @@
 """What may be published: the image of each platform whose verdict is green by the committed settings."""
 
 import os
+import re
 from dataclasses import dataclass
 
 import docker
@@ -18,6 +19,8 @@ from gate.verdict import model, rules
 from gate.verdict.model import Verdict
 
 EXAMPLE = ".env.example"
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
+COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 class RefusedError(Exception):
@@ -31,9 +34,14 @@ class Release:
     verdicts: list[Verdict]
 
     @property
+    def candidates(self) -> list[Image]:
+        """The images to be published."""
+        return [verdict.candidate for verdict in self.verdicts]
+
+    @property
     def version(self) -> str:
         """The version of the images."""
-        return self.verdicts[0].candidate.version
+        return self.candidates[0].version
 
     def tag(self, image: Image) -> str:
         """Return the tag of one platform's image, such as v1.2.1-arm64."""
@@ -73,35 +81,39 @@ def find(client: docker.DockerClient, candidate: Image) -> str:
     if tagged and tagged.platform == candidate.platform and tagged.config_digest != candidate.config_digest:
         # The platforms' candidates share their tag: in this engine it may be the other platform's.
         reason = f"{candidate.reference} now points to {tagged.image_id}; the verdict is for {candidate.image_id}"
-        raise RefusedError(f"{reason}: run the gate again. {rules.SHARED_TAG}")
-    for name in (candidate.image_id, candidate.config_digest):
-        found = _described(client, name)
+        raise RefusedError(f"{candidate.platform}: {reason}: run the gate again. {rules.SHARED_TAG}")
+    by_id = _described(client, candidate.image_id)
+    if by_id and by_id.config_digest != candidate.config_digest:
+        reason = f"{candidate.image_id} has the config digest {by_id.config_digest}"
+        raise RefusedError(f"{candidate.platform}: {reason}; the verdict has {candidate.config_digest}")
+    for found in (by_id, tagged, _described(client, candidate.config_digest)):
         if found and found.config_digest == candidate.config_digest:
             return _fit(found, candidate)
     tar = workspace.results(candidate.platform) / workspace.TAR
     try:
         if (digest := images.digest_of(tar)) != candidate.config_digest:
-            raise RefusedError(f"{tar} holds {digest}; the verdict is for {candidate.config_digest}")
+            raise RefusedError(
+                f"{candidate.platform}: {tar} holds {digest}; the verdict is for {candidate.config_digest}"
+            )
         loaded = images.describe(client, images.load(tar))
     except FileNotFoundError:
         reason = f"{candidate.image_id} is not in this engine and {tar} is missing"
         raise RefusedError(f"{reason} (`make image COMPAT_SAVE_IMAGE=1` makes it)") from None
     except GateError as error:
-        raise RefusedError(f"{tar}: {error}", *error.detail) from None
+        raise RefusedError(f"{candidate.platform}: {error}", *error.detail) from None
     return _fit(loaded, candidate)
 
 
-def why_latest_stays(version: str, latest: str, settings: Settings) -> str:
-    """Return why `latest`, whose images are of version `latest` ("": unknown), must stay; "" if it may move."""
-    try:
-        lower = bool(latest) and Version(version) < Version(latest)
-    except InvalidVersion as error:
-        lower, latest = True, f"{latest} ({error})"
+def why_latest_stays(version: str, there: set[str], settings: Settings) -> str:
+    """Return why `latest`, whose images have the versions `there` (none: unknown), must stay; "" if it may move."""
     if not settings.publish_latest:
         return "PUBLISH_LATEST is 0"
-    return (
-        f"it is at {latest}, PUBLISH_OLDER=1 would move it to {version}" if lower and not settings.publish_older else ""
-    )
+    try:
+        lower = any(Version(version) < Version(each) for each in there)
+    except InvalidVersion as error:
+        lower, there = True, {*there, f"({error})"}
+    at = " ".join(sorted(there))
+    return f"it is at {at}, PUBLISH_OLDER=1 would move it to {version}" if lower and not settings.publish_older else ""
 
 
 def _green(committed: Settings, platform: str) -> Verdict:
@@ -116,31 +128,42 @@ def _green(committed: Settings, platform: str) -> Verdict:
     reasons = rules.weaker(verdict.gate, model.required(committed))
     reasons += rules.unmet(verdict.gate, candidate, verdict.runs)
     reasons = [f"not green by the committed settings: {reason}" for reason in reasons]
-    if candidate.repository != committed.emulator_repository:
-        reasons.append(f"the verdict is for {candidate.repository}, not for {committed.emulator_repository}")
-    if candidate.platform != platform:
-        reasons.append(f"the verdict is for {candidate.platform}")
     if (made.image_id, made.config_digest) != (candidate.image_id, candidate.config_digest):
         reasons.append(f"the verdict is for {candidate.image_id}, {workspace.CANDIDATE} is for {made.image_id}")
     # What the job that built the image handed on, before any other code ran on that machine.
     built = dict(each.partition("=")[::2] for each in os.environ.get("BUILT_DIGESTS", "").split())
     if built and built.get(platform) != candidate.config_digest:
-        reasons.append(
-            f"the build made {built.get(platform) or 'nothing'}; the verdict is for {candidate.config_digest}"
-        )
-    if not TAG.fullmatch(f"v{candidate.version}") or not candidate.version:
-        reasons.append(
-            f"The image's version label {candidate.version!r} is missing or not a valid tag: see EMULATOR_VERSION"
-        )
-    if not candidate.revision:
-        reasons.append(f"the image has no label {images.LABEL}.revision: build it from a git checkout")
-    if candidate.revision.endswith("-dirty") or candidate.reference.endswith("-dirty"):
-        reasons.append(
-            f"it was built from a tree with changes ({candidate.revision}): commit them and run the gate again"
-        )
+        handed_on = built.get(platform) or "nothing"
+        reasons.append(f"the build made {handed_on}; the verdict is for {candidate.config_digest}")
+    reasons += _unpublishable(candidate, platform, committed.emulator_repository)
     if reasons:
         raise RefusedError(*reasons)
     return verdict
+
+
+def _unpublishable(candidate: Image, platform: str, repository: str) -> list[str]:
+    """Return what keeps a candidate from being published, whatever its tests say."""
+    reasons = []
+    tag = candidate.reference.removeprefix(f"{repository}:")
+    if candidate.repository != repository or not TAG.fullmatch(tag):
+        reasons.append(f"the verdict is for {candidate.reference}, not for a tag of {repository}")
+    if candidate.platform != platform:
+        reasons.append(f"the verdict is for {candidate.platform}")
+    reasons += [
+        f"the verdict's {what} {getattr(candidate, what)!r} is not a digest"
+        for what in ("image_id", "config_digest")
+        if not DIGEST.fullmatch(getattr(candidate, what))
+    ]
+    if not TAG.fullmatch(f"v{candidate.version}-{PLATFORMS[platform]}") or not candidate.version:
+        reason = f"The image's version label {candidate.version!r} is missing or not a valid tag"
+        reasons.append(f"{reason}: see EMULATOR_VERSION")
+    if candidate.revision.endswith("-dirty") or tag.endswith("-dirty"):
+        reason = f"it was built from a tree with changes ({candidate.revision})"
+        reasons.append(f"{reason}: commit them and run the gate again")
+    elif not COMMIT.fullmatch(candidate.revision):
+        reason = f"the image's label {images.LABEL}.revision {candidate.revision!r} is not a commit"
+        reasons.append(f"{reason}: build it from a git checkout")
+    return reasons
 
 
 def _committed_settings() -> Settings:

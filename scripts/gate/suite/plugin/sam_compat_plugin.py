@@ -38,16 +38,14 @@ def pytest_deselected(items: list[Any]) -> None:
 
 
 def pytest_collection_finish(session: Any) -> None:
+    for item in session.items:  # not at its set-up: pytest's own skips a marked test before that
+        item.user_properties.append(("nodeid", item.nodeid))
     write(collected=[item.nodeid for item in session.items])
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
-    running[nodeid] = {"finished": nodeid, "outcome": "passed", "began": time.time()}
+    running[nodeid] = {"finished": nodeid, "outcome": "passed", "seconds": 0.0, "began": time.time()}
     write(started=nodeid)
-
-
-def pytest_runtest_setup(item: Any) -> None:
-    item.user_properties.append(("nodeid", item.nodeid))
 
 
 def pytest_runtest_call(item: Any) -> None:
@@ -56,6 +54,8 @@ def pytest_runtest_call(item: Any) -> None:
 
 def pytest_runtest_logreport(report: Any) -> None:
     if test := running.get(report.nodeid):  # a subtest's report has its test's id
+        if report.when == "call":  # without the set-up of its class, which is the shard's
+            test["seconds"] = max(test["seconds"], report.duration)
         outcome = report.outcome if report.outcome in RANK else "passed"
         test["outcome"] = max(test["outcome"], outcome, key=lambda each: RANK[each])
 

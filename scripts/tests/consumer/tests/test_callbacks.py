@@ -1,7 +1,10 @@
 import os
 import unittest
 
+import pytest
 
+
+@pytest.mark.usefixtures("health")
 class TestCallbacks(unittest.TestCase):
     def test_caller_stays_out(self):
         """Nothing that steers a run comes from the caller: no variable, no file in HOME."""

@@ -1,6 +1,5 @@
-tries = []
+from .conftest import first_time
 
 
 def test_second_time_lucky(health):
-    tries.append(health)
-    assert len(tries) > 1
+    assert not first_time("flaky")

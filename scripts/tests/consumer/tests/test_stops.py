@@ -1,33 +1,30 @@
-"""Stops the emulator with all the patience in the world."""
+"""Stops the emulator and waits an hour for it."""
 
-import os
-import urllib.request
-
-import docker
 import pytest
 
-from .conftest import image, start
+from .conftest import PORT, answer, start
+
+SERVE = f"/bin/busybox httpd -f -h /www -p {PORT}"
+HANDLES = f"trap '/bin/busybox sleep 4; exit 7' TERM; {SERVE} & wait"
 
 
-@pytest.fixture
-def exit_code():
-    port = int(os.environ["DURABLE_EXECUTIONS_EMULATOR_PORT"])
-    container = start(docker.from_env(), image(), os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"], port)
-    while True:
-        try:
-            urllib.request.urlopen(f"http://localhost:{port}/health", timeout=2).read()
-            break
-        except OSError:
-            container.reload()
-            assert container.status == "running"
-    container.stop(timeout=3600)
-    yield container.wait()["StatusCode"]
-    container.remove(force=True)
+def shell(script):
+    return {"entrypoint": ["/bin/busybox", "sh", "-c", script], "command": []}
 
 
-def test_deaf(exit_code):
-    assert exit_code == 137
-
-
-def test_hearing(exit_code):
-    assert exit_code == 7
+@pytest.mark.parametrize(
+    ("options", "exit_code"),
+    [
+        pytest.param({}, 137, id="ignores"),
+        pytest.param(shell(HANDLES), 7, id="handles"),
+        pytest.param({"init": True} | shell(HANDLES), 7, id="init"),
+    ],
+)
+def test_exit_code(options, exit_code):
+    container = start(**options)
+    try:
+        answer(f"http://localhost:{PORT}")
+        container.stop(timeout=3600)
+        assert container.wait()["StatusCode"] == exit_code
+    finally:
+        container.remove(force=True)

@@ -1,9 +1,11 @@
 import unittest
-from pathlib import Path
 
-SEEN = Path("seen")
+import pytest
+
+from .conftest import first_time
 
 
+@pytest.mark.usefixtures("health")
 class TestHistory(unittest.TestCase):
     def test_one_event_differs(self):
         for event in range(3):
@@ -11,8 +13,7 @@ class TestHistory(unittest.TestCase):
                 self.assertNotEqual(event, 1)
 
     def test_one_event_differs_once(self):
-        first = not SEEN.exists()
-        SEEN.touch()
+        first = first_time("differs")
         for event in range(3):
             with self.subTest(event=event):
                 self.assertFalse(first and event == 1)

@@ -2,7 +2,7 @@
 
 import docker
 
-from .repository import REPOSITORY
+from ..repository import REPOSITORY
 
 
 def test_attaches():

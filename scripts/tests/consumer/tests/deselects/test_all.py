@@ -1,0 +1,2 @@
+def test_left_out_too():
+    raise AssertionError
