@@ -1,24 +1,19 @@
-"""Whose fault, in how many shards, and what a reader gets: the make targets with a small emulator and consumer."""
+"""Whose fault, refs that must not get worse, and what a reader gets: with a small emulator and a small consumer."""
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
 
-import attendant
+from .conftest import REPOSITORY, Gate, Judged, commit_all, git
 
-from .conftest import REPOSITORY, Gate, git
-from .test_gate import judged
-
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def published(docker_client: docker.DockerClient, emulator: Path) -> Iterator[str]:
     """The tag of a good image that stands for what is published."""
     subprocess.run(["docker", "build", "--quiet", "--tag", f"{REPOSITORY}:published", str(emulator)], check=True)
@@ -26,124 +21,142 @@ def published(docker_client: docker.DockerClient, emulator: Path) -> Iterator[st
     docker_client.images.remove(f"{REPOSITORY}:published", force=True)
 
 
-def attributions(verdict: dict[str, Any]) -> dict[str, str | None]:
-    (run,) = verdict["runs"]
-    return {case["name"]: case["attribution"] for case in run["tests"] if case["outcome"] == "failed"}
-
-
-@pytest.mark.fault("one test fails with the candidate only, another one with the published image too", "red")
-def test_regressions_and_pre_existing_failures(gate: Gate, other_image: str, published: str, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    settings = {"EMULATOR_IMAGE": other_image, "COMPAT_BASELINE": published, "GITHUB_STEP_SUMMARY": str(page)}
-    verdict = judged(gate, "tests/test_steps.py tests/test_failing.py", GITHUB_ACTIONS="true", **settings)
-    assert attributions(verdict) == {"test_health": "regression", "test_bad": "pre-existing"}
-    assert verdict["reasons"] == ["develop: 2 of 5 tests failed: 1 pre-existing, 1 regression"]
-    summary = (gate.findings / "summary.md").read_text()
-    assert page.read_text() == summary
-    assert "**regression** `tests/test_steps.py::test_health`" in summary
-    assert "the emulator has forgotten a route" in summary
-    assert f"Candidate `{verdict['candidate']['reference']}`" in summary
-
-
-def test_an_error_line_for_each_regression(gate: Gate, other_image: str, published: str) -> None:
-    settings = {"EMULATOR_IMAGE": other_image, "COMPAT_BASELINE": published, "COMPAT_MIN_PASSED": "1"}
-    done = gate.make("compat", SAMCLI_TESTS="tests/test_steps.py", GITHUB_ACTIONS="true", **settings)
-    errors = [line for line in done.stdout.splitlines() if line.startswith("::error")]
-    assert len(errors) == 1
-    assert errors[0].startswith("::error title=sam-cli regression::test_health: AssertionError: assert 'another one")
-    assert re.search(r"^red: develop: 2 passed, 1 failed \(1 regression\)$", done.stdout, re.MULTILINE)
-
-
-@pytest.mark.parametrize(("baseline", "why"), [("nothing", "cannot be pulled"), ("other", "is the candidate itself")])
-@pytest.mark.fault("a test fails, and there is no published image to compare with", "red")
-def test_unknown_where_there_is_no_baseline(gate: Gate, other_image: str, baseline: str, why: str) -> None:
-    verdict = judged(gate, "tests/test_steps.py", EMULATOR_IMAGE=other_image, COMPAT_BASELINE=baseline)
-    assert attributions(verdict) == {"test_health": "unknown"}
-    assert why in verdict["runs"][0]["unattributed"]
-    assert verdict["reasons"] == ["develop: 1 of 3 tests failed: 1 unknown"]
-
-
-def test_a_green_run_does_not_ask_for_the_baseline(gate: Gate) -> None:
-    done = gate.make("compat", COMPAT_BASELINE="nothing")
-    assert done.returncode == 0
-    assert "nothing" not in done.stdout
-
-
-def test_two_refs(gate: Gate, consumer: Path) -> None:
-    git("tag", "v1.2.0", cwd=consumer)
+@pytest.fixture(scope="module")
+def worse(gate: Gate, docker_client: docker.DockerClient, emulator: Path, published: str) -> Iterator[Gate]:
+    """The gate with a candidate that is worse than what is published."""
+    (emulator / "health").write_text("worse\n")
     try:
-        verdict = judged(gate, SAMCLI_REFS="develop latest", COMPAT_JOBS="1")
+        done = gate.make("image", EMULATOR_TAG="pr-worse")
     finally:
-        git("tag", "--delete", "v1.2.0", cwd=consumer)
-    assert verdict["green"], verdict["reasons"]
-    assert [(run["ref"], run["passed"]) for run in verdict["runs"]] == [("develop", 5), ("latest", 5)]
-    assert len({tuple(run["containers"].items()) for run in verdict["runs"]}) == 1
+        (emulator / "health").write_text("ok\n")
+    assert done.returncode == 0, done.stdout
+    made = {"image": next(gate.root.glob(".compat/*/candidate.json")).read_bytes()}
+    yield Gate(gate.root, gate.settings | {"EMULATOR_TAG": "pr-worse", "COMPAT_BASELINE": published}, made)
+    docker_client.images.remove(f"{REPOSITORY}:pr-worse", force=True)
 
 
-def test_the_emulators_log_is_kept(gate: Gate) -> None:
-    verdict = judged(gate, "tests/test_failing.py")
-    (failed,) = [case for case in verdict["runs"][0]["tests"] if case["outcome"] == "failed"]
-    logs = [Path(log).name for log in failed["logs"]]
-    assert [re.sub("develop-[0-9a-f]{7}", "develop", log) for log in logs] == [
-        "suite-develop-failing-1.log",
-        "emulator-develop-failing-1.log",
+def attributions(found: Judged) -> dict[str, str]:
+    return {test: about["attribution"] for test, about in found.tests.items() if about["outcome"] == "failed"}
+
+
+@pytest.fixture(scope="module")
+def compared(worse: Gate, tmp_path_factory: pytest.TempPathFactory) -> tuple[Judged, str]:
+    """A run in a GitHub job in which one test fails with the candidate only, and what it wrote to the job's page."""
+    page = tmp_path_factory.mktemp("job") / "page.md"
+    in_a_job = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(page)}
+    return worse.judged("tests/test_steps.py tests/test_failing.py", **in_a_job), page.read_text()
+
+
+@pytest.mark.containerd
+def test_regressions_and_pre_existing_failures(compared: tuple[Judged, str]) -> None:
+    found, _ = compared
+    assert attributions(found) == {
+        "test_steps.py::test_health": "regression",
+        "test_failing.py::test_bad": "pre-existing",
+    }
+    assert found.reasons == ["develop: 2 of 5 tests failed: 1 pre-existing, 1 regression"]
+    last = "red: develop: 3 passed, 2 failed (1 pre-existing, 1 regression)"
+    assert found.output.splitlines()[-1] == last
+    assert found.run["baseline"]["reference"].startswith(f"{REPOSITORY}:pr-baseline-")
+
+
+def test_page_of_a_job_is_the_summary(compared: tuple[Judged, str]) -> None:
+    found, page = compared
+    assert found.files["summary.md"] == page
+    for part in ("1 regression", "`tests/test_steps.py::test_health`", "the emulator has forgotten a route"):
+        assert part in page
+    assert f"Candidate `{found.verdict['candidate']['reference']}`" in page
+
+
+def test_each_cause_is_an_error_on_the_page_of_the_job(compared: tuple[Judged, str]) -> None:
+    errors = [line for line in compared[0].output.splitlines() if line.startswith("::error")]
+    assert len(errors) == 2
+    assert all(line.startswith("::error title=sam-compat develop::") or "compat develop::" in line for line in errors)
+    assert any("assert 'worse" in line for line in errors)
+
+
+def test_emulators_log_is_kept(compared: tuple[Judged, str]) -> None:
+    logs = [Path(log).name for log in compared[0].tests["test_failing.py::test_bad"]["logs"]]
+    assert [re.sub(r"develop-[0-9a-f]{7}|-\d", "", log) for log in logs] == [
+        "suite--failing.log",
+        "emulator--failing.log",
     ]
 
 
-HEARING = "trap '/bin/busybox sleep 4; exit 7' TERM; /bin/busybox httpd -f -h /www -p $1 & wait"
+def test_unknown_where_the_published_image_cannot_be_pulled(worse: Gate) -> None:
+    found = worse.judged("tests/test_steps.py", COMPAT_BASELINE="nothing")
+    assert attributions(found) == {"test_steps.py::test_health": "unknown"}
+    assert "cannot be pulled" in found.run["unattributed"]
+    assert found.reasons == ["develop: 1 of 3 tests failed: 1 unknown"]
 
 
-def test_a_container_that_shuts_down_by_itself_is_left_alone(gate: Gate, emulator: Path, tmp_path: Path) -> None:
-    context = tmp_path / "hearing"
-    context.mkdir()
-    for name in ("busybox", "health"):
-        (context / name).write_bytes((emulator / name).read_bytes())
-    (context / "busybox").chmod(0o755)
-    (context / "run").write_text(HEARING)
-    dockerfile = (emulator / "Dockerfile").read_text()
-    entrypoint = 'COPY run /run\nENTRYPOINT ["/bin/busybox", "sh", "/run"]\n'
-    (context / "Dockerfile").write_text(re.sub("ENTRYPOINT.*\n", entrypoint, dockerfile))
-    verdict = judged(gate, "tests/test_stops.py", EMULATOR_SOURCE=str(context), COMPAT_RERUNS="0")
-    outcomes = {case["name"]: case["outcome"] for case in verdict["runs"][0]["tests"]}
-    assert outcomes == {"test_deaf": "failed", "test_hearing": "passed"}
+@pytest.mark.containerd
+def test_unknown_where_the_published_image_is_the_candidate(worse: Gate) -> None:
+    found = worse.judged("tests/test_steps.py", COMPAT_BASELINE="pr-worse")
+    assert attributions(found) == {"test_steps.py::test_health": "unknown"}
+    assert "is the candidate itself" in found.run["unattributed"]
 
 
-def test_a_container_that_cannot_hear_is_not_waited_for(gate: Gate) -> None:
-    verdict = judged(gate, "tests/test_stops.py", COMPAT_RERUNS="0", COMPAT_TIMEOUT="60")
-    outcomes = {case["name"]: case["outcome"] for case in verdict["runs"][0]["tests"]}
-    assert outcomes == {"test_deaf": "passed", "test_hearing": "failed"}
+def test_green_run_does_not_ask_for_the_published_image(gate: Gate) -> None:
+    found = gate.judged("tests/test_steps.py", COMPAT_BASELINE="nothing")
+    assert found.green
+    assert "nothing" not in found.output
 
 
-@pytest.mark.parametrize(
-    ("first_process", "deaf"),
-    [
-        ("echo ready; exec /bin/busybox httpd -f -p 9", True),
-        ("trap 'exit 7' TERM; echo ready; while :; do :; done", False),
-        ("/bin/busybox sleep 3600 & echo ready; wait", False),  # an init may tell its child
-    ],
-)
-def test_deaf_is_who_neither_hears_nor_can_be_told(
-    gate: Gate, docker_client: docker.DockerClient, first_process: str, deaf: bool
-) -> None:
-    gate.make("image")
-    reference = json.loads((gate.findings / "candidate.json").read_text())["reference"]
-    shell = ["/bin/busybox", "sh", "-c"]
-    container = docker_client.containers.run(reference, [first_process], entrypoint=shell, detach=True)
+# --- several refs
+
+
+@pytest.fixture
+def older(consumer: Path) -> Iterator[str]:
+    """A release with a test that fails with every emulator."""
+    git("checkout", "--quiet", "--detach", cwd=consumer)
+    with (consumer / "tests/test_steps.py").open("a") as file:
+        file.write("\n\ndef test_bad(health):\n    assert not health\n")
+    commit_all(consumer)
+    git("tag", "v1.2.0", cwd=consumer)
+    git("checkout", "--quiet", "develop", cwd=consumer)
+    yield "latest"
+    git("tag", "--delete", "v1.2.0", cwd=consumer)
+
+
+def test_refs_that_must_not_get_worse(gate: Gate, older: str, published: str) -> None:
+    refs = {"SAMCLI_COMPARED_REFS": older, "COMPAT_BASELINE": published, "EMULATOR_VERSION": "2"}
+    found = gate.compat("tests/test_steps.py", **refs)
+    assert found.green, found.reasons
+    assert [(run["ref"], run["compared"], run["failed"]) for run in found.verdict["runs"]] == [
+        ("develop", False, 0),
+        ("v1.2.0", True, 1),
+    ]
+
+
+def test_commit_that_two_refs_name_runs_once(gate: Gate, consumer: Path) -> None:
+    git("tag", "v1.2.1", cwd=consumer)
     try:
-        next(iter(container.logs(stream=True)))  # it says so once it is what it is to be
-        answers = (attendant.is_deaf(docker_client.api.inspect_container(str(container.id))) for _ in range(200))
-        assert deaf in answers if deaf else True not in answers
+        found = gate.compat(SAMCLI_REFS="develop latest", COMPAT_JOBS="1")
     finally:
-        container.remove(force=True)
+        git("tag", "--delete", "v1.2.1", cwd=consumer)
+    assert found.green, found.reasons
+    assert [run["words"] for run in found.verdict["runs"]] == [["develop", "latest"]]
 
 
-@pytest.mark.parametrize(
-    ("container", "why"),
-    [
-        ({"Id": "x", "State": {"Pid": 0}, "HostConfig": {}}, "it does not run"),
-        ({"Id": "f" * 64, "State": {"Pid": 1}, "HostConfig": {}}, "a process of this machine, not of that container"),
-    ],
-    ids=["stopped", "elsewhere"],
-)
-def test_deafness_is_not_guessed(container: dict[str, object], why: str) -> None:
-    assert not attendant.is_deaf(container), why
+# --- an emulator that is asked to stop
+
+
+@pytest.fixture(scope="module")
+def stops(gate: Gate) -> dict[str, str]:
+    """What the tests report that stop an emulator and wait an hour for it, by the kind of emulator."""
+    found = gate.judged("tests/test_stops.py", COMPAT_RERUNS="0", COMPAT_TIMEOUT="60")
+    outcomes = {test: about["outcome"] + about["message"][:100] for test, about in found.tests.items()}
+    return {re.sub(r".*\[(.*)\]", r"\1", test): outcome for test, outcome in outcomes.items()}
+
+
+def test_container_without_sigterm_handler_is_killed_early(stops: dict[str, str]) -> None:
+    assert stops["ignores"] == "passed"
+
+
+def test_container_with_sigterm_handler_is_not_killed_early(stops: dict[str, str]) -> None:
+    assert stops["handles"] == "passed"
+
+
+def test_container_whose_init_hands_sigterm_on_is_not_killed_early(stops: dict[str, str]) -> None:
+    assert stops["init"] == "passed"
