@@ -1,8 +1,6 @@
-"""A shard's pytest process: its environment, its port, what its plugin reports, and how it ends."""
+"""The shards of a run: how their pytest processes end, when they begin, and which ports they have."""
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,8 +34,8 @@ def worktree(tmp_path: Path) -> Path:
     return tmp_path / "worktree"
 
 
-def run(worktree: Path, tests: str, *arguments: str, seconds: float = 60.0) -> tuple[Ending, list[process.Record]]:
-    """Run pytest on a file with these tests and return how it ended and the records that came meanwhile."""
+def run(worktree: Path, tests: str, seconds: float) -> Ending:
+    """Run pytest on a file with these tests and return how it ended."""
     (worktree / "test_it.py").write_text(tests)
     environ = {
         "PATH": os.environ["PATH"],
@@ -48,41 +46,9 @@ def run(worktree: Path, tests: str, *arguments: str, seconds: float = 60.0) -> t
         "SAM_COMPAT_WORKTREE": str(worktree),
         "SAM_COMPAT_GATE": str(os.getpid()),
     }
-    given, names = ["test_it.py", "-p", "no:cacheprovider", *arguments], (worktree.with_name(n) for n in ("r", "log"))
+    given, names = ["test_it.py", "-p", "no:cacheprovider"], (worktree.with_name(n) for n in ("r", "log"))
     shard = Process(Path(sys.executable), given, worktree, environ, "none-1", *names)
-    came: list[process.Record] = []
-    return process.run(shard, time.monotonic() + seconds, threading.Event(), came.append), came
-
-
-def test_each_test_is_reported_once_with_the_worst_of_its_phases(worktree: Path) -> None:
-    tests = """
-import pytest
-
-@pytest.fixture
-def breaks():
-    yield
-    raise AssertionError
-
-def test_good(): pass
-def test_breaks_at_its_end(breaks): pass
-@pytest.mark.skip
-def test_skipped(): pass
-"""
-    ending, came = run(worktree, tests)
-    assert ending.code == 1
-    assert ending.each("collected") == [[f"test_it.py::test_{n}" for n in ("good", "breaks_at_its_end", "skipped")]]
-    finished = [(record["finished"], record["outcome"]) for record in came if "finished" in record]
-    assert finished == [
-        ("test_it.py::test_good", "passed"),
-        ("test_it.py::test_breaks_at_its_end", "failed"),
-        ("test_it.py::test_skipped", "skipped"),
-    ]
-
-
-def test_deselected_tests_are_reported(worktree: Path) -> None:
-    ending, _ = run(worktree, "def test_a(): pass\ndef test_b(): pass\n", "-k", "test_a")
-    assert ending.each("collected") == [["test_it.py::test_a"]]
-    assert ending.each("deselected") == [["test_it.py::test_b"]]
+    return process.run(shard, time.monotonic() + seconds, threading.Event(), lambda record: None)
 
 
 @pytest.mark.parametrize(
@@ -95,25 +61,7 @@ def test_deselected_tests_are_reported(worktree: Path) -> None:
     ],
 )
 def test_ending_is_described(worktree: Path, tests: str, how: str) -> None:
-    ending, _ = run(worktree, tests, seconds=4 if "sleep" in tests else 60)
-    assert str(ending) == how
-
-
-def test_shard_that_starts_when_the_gate_is_gone_ends(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    plugin = {"PYTHONPATH": str(PLUGIN), "SAM_COMPAT_REPORT": str(tmp_path / "report"), "SAM_COMPAT_WORKTREE": ""}
-    configured = (
-        "import sam_compat_plugin, time, types\n"
-        "sam_compat_plugin.pytest_configure(types.SimpleNamespace(option=None))\n"
-        "time.sleep(60)\n"
-    )
-    shard = subprocess.run(
-        [sys.executable, "-c", configured],
-        env=os.environ | plugin | {"SAM_COMPAT_GATE": str(gone.pid)},
-        start_new_session=True,
-    )
-    assert shard.returncode == -signal.SIGKILL
+    assert str(run(worktree, tests, seconds=4 if "sleep" in tests else 60)) == how
 
 
 def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(
@@ -140,17 +88,6 @@ def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(
     assert made == [0]
 
 
-# --- the port of its emulator
-
-
-def test_port_is_held_until_the_run_ends_and_its_emulator_can_listen_there() -> None:
-    port = environment.free_port()
-    with socket.socket() as other, pytest.raises(OSError, match="in use"):
-        other.bind(("127.0.0.1", port))
-    with socket.create_server(("127.0.0.1", port)):  # as docker does, with SO_REUSEADDR
-        pass
-
-
 def test_ports_of_two_runs_differ() -> None:
     """Also while nothing listens there yet: an emulator may start much later."""
     other = subprocess.Popen([sys.executable, "-c", PORTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -162,49 +99,3 @@ def test_ports_of_two_runs_differ() -> None:
     environment.held.clear()
     other.communicate()
     assert (len(theirs), len(ours), theirs & ours) == (400, 400, set())
-
-
-# --- its environment
-
-
-@pytest.mark.parametrize(
-    ("given", "hosts"),
-    [
-        ({}, "localhost,127.0.0.1"),
-        ({"NO_PROXY": "a.example"}, "a.example,localhost,127.0.0.1"),
-        ({"NO_PROXY": "a.example", "no_proxy": "b.example"}, "b.example,localhost,127.0.0.1"),
-    ],
-)
-def test_no_proxy_is_asked_for_emulators(given: dict[str, str], hosts: str) -> None:
-    assert environment.inherited(given) == {"no_proxy": hosts, "NO_PROXY": hosts}
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        ("HTTPS_PROXY", True),
-        ("PIP_INDEX_URL", True),
-        ("SSL_CERT_FILE", True),
-        ("DOCKER_CONFIG", True),
-        ("DOCKER_CONTEXT", False),
-        ("DOCKER_AUTH_CONFIG", False),
-        ("UV_PUBLISH_TOKEN", False),
-        ("AWS_SECRET_ACCESS_KEY", False),
-        ("GITHUB_TOKEN", False),
-        ("PYTEST_ADDOPTS", False),
-        ("DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT", False),
-        ("SAM_CLI_POLL_DELAY", False),
-    ],
-)
-def test_only_where_tools_and_networks_are_is_handed_on(name: str, kept: bool) -> None:
-    assert (name in environment.inherited({name: "x"})) == kept
-
-
-def test_own_settings_win_over_the_callers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("HOME", "FORCE_RUN_DOCKER_TEST", "DURABLE_EXECUTIONS_CONTAINER_NAME"):
-        monkeypatch.setenv(name, "the caller's")
-    found = environment.of_shard(tmp_path / "venv/bin/python", tmp_path / "w", tmp_path / "home/a-1", "run-a-1")
-    assert found["HOME"] == str(tmp_path / "home/a-1")
-    assert found["FORCE_RUN_DOCKER_TEST"] == "1"
-    assert found["DURABLE_EXECUTIONS_CONTAINER_NAME"] == "sam-compat-run-a-1"
-    assert found["PATH"].startswith(f"{tmp_path}/venv/bin{os.pathsep}")
