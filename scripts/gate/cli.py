@@ -1,6 +1,7 @@
 """How a script starts and ends, and how it calls other programs."""
 
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -58,7 +59,10 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     except GateError as error:
         code = _fail(*(f"  | {line}" for line in error.detail), f"error: {error}")
     except OSError as error:
-        code = _fail(f"error: {error.filename or 'the system'}: {error.strerror or error}")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a failed write does not name its file
+            code = _fail(f"error: No space left on the disk of {error.filename or Path.cwd()}; free some and run again")
+        else:
+            code = _fail(f"error: {error.filename or 'the system'}: {error.strerror or error}")
     except KeyboardInterrupt as interruption:
         code = _fail("; ".join(["interrupted", *map(str, interruption.args)])) and 130
     except Exception:  # must not look like a red verdict

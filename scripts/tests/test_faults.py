@@ -407,7 +407,9 @@ def disk(gate: Gate) -> Iterator[Disk]:
 
 def no_room(gate: Gate, done: "subprocess.CompletedProcess[str]") -> None:
     assert done.returncode == 2, done.stdout
-    assert re.search(r"^error: .*: No space left on device$", done.stdout.splitlines()[-1]), done.stdout
+    assert re.search(r"^error: .*No space left on .*; free some and run again$", done.stdout.splitlines()[-1]), (
+        done.stdout
+    )
     assert "Traceback" not in done.stdout
     assert list((gate.root / ".compat").glob("*/verdict*")) == []
     assert list((gate.root / ".compat").glob("*/summary*")) == []

@@ -50,6 +50,7 @@ class Builder:
             (self.folder / "Dockerfile").write_text('FROM scratch\nCOPY content /\nCMD ["/content"]\n')
             labels = {"version": version, "revision": revision}
             options = [f"--label={images.LABEL}.{name}={value}" for name, value in labels.items() if value]
+            options += ["--label=sam-compat.stand-in=true"] if content == "stand-in" else []
             command = ["docker", "buildx", "build", "--load", "--quiet", f"--platform={platform}", f"--tag={tag}"]
             subprocess.run([*command, *options, self.folder], check=True, capture_output=True, env=self.environ)
             self.kept[key] = tag
@@ -149,6 +150,11 @@ def refused(release: Release, loopback: Registry, *says: str, **settings: str) -
         assert any(part in reason for reason in reasons), done.stdout
     assert pushed(done.stdout) == []
     assert published(loopback) == [None] * 4
+
+
+def test_image_that_was_built_on_a_stand_in_is_refused(release: Release, loopback: Registry) -> None:
+    release.judge("linux/amd64", content="stand-in")
+    refused(release, loopback, "linux/amd64: it was built on a stand-in of its base image")
 
 
 def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:

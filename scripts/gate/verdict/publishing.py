@@ -15,6 +15,7 @@ from gate.settings import Settings
 from gate.verdict import release
 from gate.verdict.release import RefusedError, Release
 
+STAND_IN = "sam-compat.stand-in"  # the label of what `make engine` makes where no registry is reachable
 OTHER = "exists with other content ({}): use a new version number"
 
 
@@ -85,6 +86,10 @@ def find_images(client: docker.DockerClient, to: Publishing) -> None:
     for candidate in to.tested.candidates:
         tag = to.tested.tag(candidate)
         to.ids[tag] = release.find(client, candidate)
+        if STAND_IN in client.images.get(to.ids[tag]).labels:
+            raise RefusedError(
+                f"{candidate.platform}: it was built on a stand-in of its base image: build it on the real one"
+            )
         # At once: the next archive may hold another image under the same name.
         client.images.get(to.ids[tag]).tag(to.repository, tag)
 
