@@ -23,7 +23,7 @@ def main() -> int:
     except PermissionError as error:
         message = f"{error.filename}: permission denied: a container may have written it; use sudo"
     except OSError as error:
-        message = f"{error.filename or folder} cannot be removed: {error.strerror or error}"
+        message = f"{error.filename or lock} cannot be removed: {error.strerror or error}"
     else:
         return 0
     print(f"error: {message}", file=sys.stderr)
