@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> int:
     """Return 0 if both folders are gone, 2 if a run is working here or something cannot be removed."""
-    lock = ROOT / ".cache/lock"
+    lock = folder = ROOT / ".cache/lock"
     try:
         if lock.exists():
             fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
@@ -23,7 +23,7 @@ def main() -> int:
     except PermissionError as error:
         message = f"{error.filename}: permission denied: a container may have written it; use sudo"
     except OSError as error:
-        message = f"{error.filename or lock} cannot be removed: {error.strerror or error}"
+        message = f"{error.filename or folder} cannot be removed: {error.strerror or error}"
     else:
         return 0
     print(f"error: {message}", file=sys.stderr)
