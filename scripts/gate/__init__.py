@@ -1,4 +1,4 @@
-"""What the scripts share. Each folder is a room; nobody runs these modules by themselves."""
+"""What the scripts share. Each folder is a room; none of these modules is a script."""
 
 import importlib.util
 import sys

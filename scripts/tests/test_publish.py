@@ -242,9 +242,9 @@ def test_latest_whose_version_cannot_be_read_is_not_moved(release: Release, loop
         release.judge(platform, content="next", version="1.3.0")
     done = release.publish(PATH=shim(tmp_path, "imagetools inspect --format", "echo ERROR: 503 >&2; exit 1"))
     assert done.returncode == 2
-    told = ", ".join(f"{loopback.repository}:{tag}" for tag in tags("1.3.0"))
+    listed = ", ".join(f"{loopback.repository}:{tag}" for tag in tags("1.3.0"))
     assert done.stdout.splitlines()[-1].startswith("error: cannot read the version of ")
-    assert done.stdout.splitlines()[-1].endswith(f"; pushed: {told}")
+    assert done.stdout.splitlines()[-1].endswith(f"; pushed: {listed}")
     assert loopback.holds("latest") == before
 
 
@@ -489,10 +489,10 @@ def test_registry_that_goes_down(
     done = release.publish(PATH=shim(tmp_path, when.format(loopback.repository), action))
     assert done.returncode == 2, done.stdout
     order = [f"{loopback.repository}:{tag}" for tag in (*tags("1.2.2"), "latest")]
-    told = f"pushed: {', '.join(order[:done_before]) or 'nothing'}; perhaps pushed: {order[done_before]}"
+    listed = f"pushed: {', '.join(order[:done_before]) or 'nothing'}; perhaps pushed: {order[done_before]}"
     last = done.stdout.splitlines()[-1]
     assert last.startswith("error: ")
-    assert last.endswith(f"; {told}")
+    assert last.endswith(f"; {listed}")
 
     loopback.process.wait()
     if (tmp_path / "away").exists():

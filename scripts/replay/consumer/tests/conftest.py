@@ -27,7 +27,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sam(project):
-    """Calls sam and returns what it printed; a failure names the command and what it said."""
+    """Calls sam and returns what it printed; a failure names the command and its most telling line."""
 
     def call(*arguments):
         done = subprocess.run(["sam", *arguments], cwd=project, capture_output=True, text=True, timeout=600)
@@ -84,7 +84,7 @@ def arn(answer):
 
 
 def complaint(said):
-    """Return the line that tells most of what sam said."""
+    """Return the most telling line of what sam printed."""
     lines = [line for line in said.splitlines() if line.strip()] or ["nothing was said"]
     return next((line for line in lines if "An error occurred" in line), lines[-1])
 
