@@ -572,6 +572,7 @@ def second(tmp_path: Path) -> Iterator[Builder]:
     untag(client, REPOSITORY)
 
 
+@pytest.mark.containerd
 @pytest.mark.parametrize("to_second", [True, False], ids=["to the second engine", "from the second engine"])
 def test_image_that_one_engine_built_is_published_by_another(
     release: Release, loopback: Registry, second: Builder, to_second: bool
