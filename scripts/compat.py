@@ -15,7 +15,7 @@ from gate.verdict.model import Run, Verdict
 @engine.errors_explained()
 def main() -> int:
     """Return 0 for a green verdict, 1 for a red one; after an error there is none."""
-    workspace.delete_verdict()
+    workspace.delete_verdict()  # before anything can fail; the engine may turn out to be of another platform
     settings, client = load(), engine.connect()
     platform = engine.platform(client)
     workspace.delete_verdict(platform)

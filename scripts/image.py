@@ -15,7 +15,7 @@ BUILT = f"{workspace.clone_name()}:build"  # what a build made, until it has its
 @engine.errors_explained()
 def main() -> int:
     """Leave the candidate in the engine, tagged, and described in candidate.json; return 0."""
-    workspace.delete_verdict()
+    workspace.delete_verdict()  # before anything can fail; the engine may turn out to be of another platform
     settings, client = load(), engine.connect()
     platform = engine.platform(client)
     workspace.delete_verdict(platform)
