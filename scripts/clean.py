@@ -1,21 +1,23 @@
 """make clean: remove checkouts, venvs and what was found, unless a run is working here. Standard library only."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+IN_MEMORY = Path("/dev/shm", f"sam-compat-{hashlib.sha256(bytes(ROOT)).hexdigest()[:8]}")  # of a run that was killed
 
 
 def main() -> int:
-    """Return 0 if both folders are gone, 2 if a run is working here or something cannot be removed."""
+    """Return 0 if all folders are gone, 2 if a run is working here or something cannot be removed."""
     lock = folder = ROOT / ".cache/lock"
     try:
         if lock.exists():
             fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
-        for folder in (ROOT / ".cache", ROOT / ".compat"):
+        for folder in (ROOT / ".cache", ROOT / ".compat", IN_MEMORY):
             if os.path.lexists(folder):
                 shutil.rmtree(folder)
     except BlockingIOError:

@@ -21,7 +21,7 @@ CANDIDATE, VERDICT, SUMMARY, TAR = "candidate.json", "verdict.json", "summary.md
 PLUGIN = Path(__file__).parent / "suite/plugin"
 PREFIX = "sam-compat-"  # of the names of what the gate makes in the engine
 TEST_RESULT = "test-result.json"
-HOMES = CACHE / "homes"
+SCRATCH = CACHE / "scratch"
 EMULATOR = CACHE / "emulator"
 DURATIONS = CACHE / "durations.json"
 INSTALLED = CACHE / "samcli.json"
@@ -53,7 +53,7 @@ def store(key: str) -> Path:
 
 
 def samcli_home(commit: str, python: str) -> Path:
-    """Return the folder of one installed aws-sam-cli: src/, venv/ and the worktrees of its shards."""
+    """Return the folder of one installed aws-sam-cli: src/ and venv/."""
     return CACHE / "samcli" / f"{commit[:12]}-{python}"
 
 
@@ -136,3 +136,8 @@ def version() -> str:
 def clone_name() -> str:
     """Return a name of this clone for what it makes in the engine: what a killed run left there is found again."""
     return f"{PREFIX}{hashlib.sha256(bytes(ROOT)).hexdigest()[:8]}"
+
+
+def in_memory() -> Path:
+    """Return the folder of this clone's runs in Linux's file system in memory."""
+    return Path("/dev/shm").resolve() / clone_name()

@@ -1,8 +1,8 @@
 """Compare the suite in one process, as pytest alone would run it, with the suite in shards.
 
-In one process nothing is made faster: `sam` starts as released, and docker waits its ten seconds for an emulator that
-ignores SIGTERM. Prints wall seconds and the CPU seconds of the whole machine meanwhile: what an engine and its
-containers use is not this process's. Meaningful only where nothing else runs.
+In one process nothing is made faster: `samdev` checks its imports, files are on the disk, and docker waits its ten
+seconds for an emulator that ignores SIGTERM. Prints wall seconds and the CPU seconds of the whole machine meanwhile:
+what an engine and its containers use is not this process's. Meaningful only where nothing else runs.
 """
 
 import os

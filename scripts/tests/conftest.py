@@ -32,6 +32,7 @@ collect_ignore = ["consumer", "replay/consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 TEMPLATE = ("Makefile", ".env.example", "scripts")
+MEMORY = Path("/dev/shm")
 RUNS = Path(tempfile.gettempdir(), f"compat-runs-{os.getpid()}")  # the consumer notes its containers' names there
 
 
@@ -401,11 +402,15 @@ def left_of_runs(client: docker.DockerClient) -> list[str]:
 
 @pytest.fixture
 def nothing_left(docker_client: docker.DockerClient, nothing_running: None) -> Iterator[None]:
-    """No container and no volume of a run outlives a test, or fails another one."""
+    """No container, volume or folder in memory of a run outlives a test, or fails another one."""
+    before = set(MEMORY.glob("sam-compat-*"))
     yield
     left = left_of_runs(docker_client)
+    in_memory = sorted(set(MEMORY.glob("sam-compat-*")) - before)
     for name in left:
         engine.remove_container(docker_client, name)
         with contextlib.suppress(APIError):  # it is a container
             docker_client.api.remove_volume(name)
-    assert left == []
+    for folder in in_memory:
+        shutil.rmtree(folder)
+    assert (left, in_memory) == ([], [])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gate import workspace
 from gate.workspace import ROOT
 
 
@@ -31,6 +32,15 @@ def test_nothing_but_the_users_own_is_left(clone: Path) -> None:
         done = clean(clone)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert sorted(path.name for path in clone.iterdir()) == [".env", "scripts"]
+
+
+def test_what_a_killed_run_left_in_memory_is_removed(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "ROOT", clone)
+    if not workspace.in_memory().parent.is_dir():
+        pytest.skip("this system has no /dev/shm")
+    (workspace.in_memory() / "worktree-0").mkdir(parents=True)
+    assert clean(clone).returncode == 0
+    assert not workspace.in_memory().exists()
 
 
 def test_a_run_that_works_here_keeps_its_files(clone: Path) -> None:

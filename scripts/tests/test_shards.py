@@ -41,7 +41,8 @@ def test_a_long_file_is_split_and_a_short_one_is_not() -> None:
 def test_known_durations_decide_the_split(kept: Path) -> None:
     kept.write_text(json.dumps(dict.fromkeys(LONG, 5.0) | dict.fromkeys(SHORT, 60.0)))
     parts = shards.split([*LONG, *SHORT], 4)
-    assert [(part.name, len(part.test_ids)) for part in parts] == [("short-1", 2), ("short-2", 2), ("long-3", 12)]
+    assert [len(part.test_ids) for part in parts if part.name.startswith("short")] == [1, 1, 1, 1]
+    assert [len(part.test_ids) for part in parts if part.name.startswith("long")] == [6, 6]
 
 
 def test_one_job_splits_nothing() -> None:

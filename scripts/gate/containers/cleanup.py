@@ -41,7 +41,7 @@ def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
 
 
 def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
-    """Kill the processes of a run; remove its volume, its containers and those that mount something of .cache/.
+    """Kill the processes of a run; remove its volume, its containers and those that mount something of this clone's.
 
     Looks again until none is left: a request that was under way when a run was interrupted may still make one.
     """
@@ -91,11 +91,11 @@ def remove_or_name_new(client: docker.DockerClient, before: dict[str, str]) -> N
 
 def left(client: docker.DockerClient, run: str) -> list[str]:
     """Return the ids of the containers that are there of a run."""
-    found = []
+    found, ours = [], (workspace.CACHE, workspace.in_memory())
     for container in client.api.containers(all=True):
         named = any(name.startswith(f"/{workspace.PREFIX}{run}-") for name in container.get("Names") or [])
         mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
-        if named or any(source.is_relative_to(workspace.CACHE) for source in mounts):
+        if named or any(source.is_relative_to(top) for source in mounts for top in ours):
             found.append(str(container["Id"]))
     return found
 

@@ -44,7 +44,7 @@ class Checkout:
 
     @property
     def home(self) -> Path:
-        """The folder of src/, venv/ and the worktrees."""
+        """The folder of src/ and venv/."""
         return workspace.samcli_home(self.commit, self.python_version)
 
     @property
@@ -52,9 +52,8 @@ class Checkout:
         """The interpreter that aws-sam-cli is installed for."""
         return self.home / "venv/bin/python"
 
-    def worktree(self, slot: int) -> Path:
-        """Return the files of the commit, written again, for one shard at a time."""
-        path = self.home / f"shard-{slot}"
+    def export(self, path: Path) -> Path:
+        """Write the files of the commit to a folder, and nothing else, and return it."""
         git.export(self.source, self.commit, path)
         return path
 

@@ -2,13 +2,11 @@
 
 import queue
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import docker
 
@@ -19,9 +17,8 @@ from gate.containers.cleanup import cleanup_on_exit
 from gate.containers.event_monitor import LOST, Watch, monitor, running_before
 from gate.containers.images import Image
 from gate.settings import Settings
-from gate.sources import git
 from gate.sources.samcli import Checkout
-from gate.suite import http_log, shards
+from gate.suite import http_log, scratch, shards
 from gate.suite.progress import Progress
 from gate.suite.shard import Suite, run_pytest, run_shard, shown
 from gate.suite.shards import Part
@@ -52,13 +49,9 @@ def run(client: docker.DockerClient, settings: Settings, checkout: Checkout, ima
     Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
     """
     found = nothing(checkout)
-    git.remove(workspace.HOMES)  # of a run that was killed
-    workspace.HOMES.mkdir(parents=True)
-    with (
-        tempfile.TemporaryDirectory(dir=workspace.HOMES, ignore_cleanup_errors=True) as home,
-        cleanup_on_exit(client) as name,
-    ):
-        shutil.copytree(workspace.PLUGIN, Path(home) / workspace.PLUGIN.name)
+    jobs = 1 if plan.in_one_process else shards.jobs(settings)
+    with scratch.folder(client, image, jobs, hurry=not plan.in_one_process) as home, cleanup_on_exit(client) as name:
+        shutil.copytree(workspace.PLUGIN, home / workspace.PLUGIN.name)
         watch = Watch(
             repository=image.repository,
             image_id=image.image_id,
@@ -67,8 +60,8 @@ def run(client: docker.DockerClient, settings: Settings, checkout: Checkout, ima
             hurry=not plan.in_one_process,
         )
         suite = Suite(
-            settings, checkout, image, plan.label, 1 if plan.in_one_process else shards.jobs(settings), name,
-            Path(home), engine.environment(), watch, found, plan.in_one_process,
+            settings, checkout, image, plan.label, jobs, name,
+            home, engine.environment(), watch, found, plan.in_one_process,
         )  # fmt: skip
         for container in running_before(client, watch):
             print(f"note: {one_line(container)} was running before; its tests must not use it", flush=True)
@@ -100,7 +93,7 @@ def nothing(checkout: Checkout) -> Run:
 
 def _collect(suite: Suite, tests: Sequence[str]) -> list[str]:
     """Return the ids of the tests, those that are deselected apart: they are noted as skipped."""
-    ending = run_pytest(suite, "collect", suite.checkout.worktree(0), [*tests, "--collect-only", "--quiet"], COLLECTING)
+    ending = run_pytest(suite, "collect", suite.worktree(0), [*tests, "--collect-only", "--quiet"], COLLECTING)
     if ending.code not in (0, 5):
         suite.found.problems.append(f"collecting the tests {ending}; see {shown(suite, 'collect')}")
     for test_id in {each for ids in ending.each("deselected") for each in ids}:

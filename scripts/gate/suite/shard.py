@@ -35,6 +35,10 @@ class Suite:
     in_one_process: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def worktree(self, slot: int) -> Path:
+        """Return the files of aws-sam-cli, written again, for one shard at a time."""
+        return self.checkout.export(self.home / f"worktree-{slot}")
+
     def log(self, kind: str, shard: str) -> Path:
         """Return the file for what a shard's tests (`suite`) or its emulators (`emulator`) print."""
         return workspace.log(self.image.platform, f"{kind}-{self.label}-{shard}")
@@ -46,7 +50,7 @@ def run_shard(suite: Suite, part: Part, slot: int, timeout: int, progress: Progr
     xml = workspace.junit(suite.image.platform, f"{suite.label}-{part.name}")
     xml.unlink(missing_ok=True)
     arguments = [*part.test_ids, f"--junitxml={xml}", "-rfE", *(timeline.LIVE if progress.total == 1 else [])]
-    ending = run_pytest(suite, part.name, suite.checkout.worktree(slot), arguments, timeout, progress)
+    ending = run_pytest(suite, part.name, suite.worktree(slot), arguments, timeout, progress)
     results, wrong = junit.read(xml, part.test_ids)
     logs = [shown(suite, part.name, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
     times = {record["finished"]: record for record in ending.records if "finished" in record}

@@ -16,9 +16,9 @@ from gate.verdict.model import Run
 # Seconds, measured on the real suite with four shards on two cores. A shard pays for pytest's start and its class's
 # `sam build`, which copies 265 MB: more shards cost more than they save. A test of unknown duration takes about as long
 # as others of its file.
-SET_UP = 30.0
-UNKNOWN = 10.0
-OF_FILE = {"test_invoke_durable": 15.0, "test_start_lambda_durable": 6.0, "test_callback": 18.0}
+SET_UP = 16.0
+UNKNOWN = 8.0
+OF_FILE = {"test_invoke_durable": 13.0, "test_start_lambda_durable": 5.5, "test_callback": 14.0}
 
 
 @dataclass(frozen=True)
