@@ -76,7 +76,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-def release(template: Path, files: dict[str, str], version: str = "2.1.0") -> None:
+def release(template: Path, files: dict[str, str], version: str = "99.0.0") -> None:
     """Commit a newer version of the template."""
     write(template, files | {"scripts/VERSION": f"{version}\n"})
     commit_all(template)
@@ -325,15 +325,15 @@ def test_an_update_of_an_unedited_copy(template: Path, repository: Repository) -
     release(template, {"scripts/compat.py": "newer = 1\n", "scripts/gate/new.py": "new = 1\n"})
     printed = adopt(template, host)
     new = git("rev-parse", "HEAD", cwd=template)
-    assert re.search(rf"from \S+ \({old[:12]}\) to 2\.1\.0 \({new[:12]}\)", printed)
+    assert re.search(rf"from \S+ \({old[:12]}\) to 99\.0\.0 \({new[:12]}\)", printed)
     assert f"changed {FOLDER}/scripts/compat.py" in printed
     assert f"added   {FOLDER}/scripts/gate/new.py" in printed
     assert f"removed {FOLDER}/scripts/changed.py" in printed
     assert (host / FOLDER / "scripts/compat.py").read_text() == "newer = 1\n"
     assert not (host / FOLDER / "scripts/changed.py").exists()
-    assert (host / FOLDER / "scripts/VERSION").read_text() == "2.1.0\n"
+    assert (host / FOLDER / "scripts/VERSION").read_text() == "99.0.0\n"
     adopted = json.loads((host / FOLDER / "scripts/ADOPTED").read_text())
-    assert (adopted["version"], adopted["commit"]) == ("2.1.0", new)
+    assert (adopted["version"], adopted["commit"]) == ("99.0.0", new)
     assert {name.rpartition("/")[2] for name in staged(host)} == {
         "compat.py", "new.py", "changed.py", "VERSION", "ADOPTED"
     }  # fmt: skip
@@ -381,7 +381,7 @@ def test_an_update_merges_what_was_edited_elsewhere_in_a_file(template: Path, re
     makefile = (host / "Makefile").read_text()
     assert makefile.startswith("# newer\n")
     assert makefile.endswith("own: ; @echo own\n")
-    assert "scripts/changed.py is not part of the gate since 2.1.0, but was edited here" in printed
+    assert "scripts/changed.py is not part of the gate since 99.0.0, but was edited here" in printed
     assert (host / "scripts/changed.py").exists()
     assert "scripts/required.py was removed here" in printed
     assert not (host / "scripts/required.py").exists()
