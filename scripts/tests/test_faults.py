@@ -78,6 +78,7 @@ def test_red_by_timeout_with_nothing_left_running(gate: Gate, hanging: Path) -> 
 )
 def test_signal(gate: Gate, hanging: Path, number: signal.Signals, times: int, pause: float) -> None:
     process = start(gate, hanging)
+    assert any(folder.exists() for folder in gate.scratch())
     for _ in range(times):
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.killpg(process.pid, number)
@@ -86,6 +87,7 @@ def test_signal(gate: Gate, hanging: Path, number: signal.Signals, times: int, p
     assert process.returncode == 130, output
     assert output.splitlines()[-1] == "interrupted"
     assert "Traceback" not in output
+    assert [folder for folder in gate.scratch() if folder.exists()] == []
     assert not (gate.findings / "verdict.json").exists()
     assert alive(hanging) == []
 

@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
 import docker
 
 STEPS = "tests/test_steps.py"
-HOME = Path.cwd().parent
+HOME = Path(sys.prefix).parent
 SITE = Path(sysconfig.get_path("purelib"))
 
 
