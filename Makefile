@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export CALLER_PWD := $(value PWD)
 
 .NOTPARALLEL: # the steps share one clone
-.PHONY: help image samcli compat publish changed required nightly engine replay adopt test lint clean
+.PHONY: help python image samcli compat publish changed required nightly engine replay adopt test lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,18 +38,18 @@ publish: $(READY) ## push exactly what has a green verdict, `latest` last
 changed: $(READY) ## do the commits since BASE touch what the gate guards?
 	@$(RUN)/changed.py
 
-required: ## the required check's answer, from the results of the jobs before it in NEEDS
+required: python ## the required check's answer, from the results of the jobs before it in NEEDS
 	@$(PYTHON) scripts/required.py
 
-nightly: ## open, continue or close the issue about a red night, from NEEDS
+nightly: python ## open, continue or close the issue about a red night, from NEEDS
 	@$(PYTHON) scripts/nightly.py
 
 # --- this template
 
-engine: ## a Docker engine and base images on Debian or Ubuntu, where none answers
+engine: python ## a Docker engine and base images on Debian or Ubuntu, where none answers
 	@$(PYTHON) scripts/engine.py
 
-clean: ## remove checkouts, venvs and what was found; costs time only
+clean: python ## remove checkouts, venvs and what was found; costs time only
 	@$(PYTHON) scripts/clean.py
 
 ifneq ($(wildcard scripts/tests),)
@@ -75,7 +75,10 @@ replay adopt test lint:
 	@echo 'error: `make $@` works in the template only' >&2; exit 2
 endif
 
-$(READY): scripts/requirements.txt
+python:
+	@command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) was not found: install Python 3.11 or newer, on Debian and Ubuntu the package python3' >&2; exit 2; }
+
+$(READY): scripts/requirements.txt | python
 	@case "$$(pwd -P)" in *[:\$$\"\\]* | *$$'\n'*) printf 'error: %q: tools cannot handle : $$ " \\ or a line break in the name of a folder: move this clone\n' "$$(pwd -P)" >&2; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")' || exit 2
 	@mkdir -p .cache && echo '*' >.cache/.gitignore
