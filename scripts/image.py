@@ -30,13 +30,13 @@ def main() -> int:
             raise GateError(f"the image is {found.platform}, the engine {platform}: use a machine of its own platform")
         tag = settings.emulator_tag or tag
         client.images.get(image).tag(settings.emulator_repository, tag)
+        if image == BUILT:
+            client.images.remove(BUILT)
         listed = images.packages(client, found.image_id, f"{workspace.clone_name()}-packages")
         made = dataclasses.replace(found, reference=f"{settings.emulator_repository}:{tag}", packages=listed)
         candidate.save(made, settings)
         if settings.compat_save_image:  # here, before any code of aws-sam-cli runs on this machine
             images.save(made)
-        if image == BUILT:
-            client.images.remove(BUILT)
     github_output(**{f"digest-{platform.replace('/', '-')}": made.config_digest})
     print(f"candidate {made.reference}\n          {made.image_id} ({platform})", flush=True)
     return 0
@@ -47,16 +47,15 @@ def build(client: engine.Client, settings: Settings, platform: str) -> tuple[str
     folder, origin = emulator.fetch(settings)
     revision = emulator.revision(folder)
     emulator.prebuild(settings, folder, workspace.log(platform, "prebuild"))
-    if emulator.revision(folder, tracked_only=True) != revision.removesuffix("-dirty"):
-        revision = f"{revision.removesuffix('-dirty')}-dirty"  # by the prebuild, if it was not before
-    version = settings.emulator_version or emulator.wheel_version(folder)
-    labels = {"version": version, "revision": revision, "source": origin}
-    emulator.build(folder, labels, BUILT, workspace.log(platform, "build"))
+    tracked = emulator.revision(folder, tracked_only=True)  # a prebuild may add files; an edit is a change
     commit = revision.removesuffix("-dirty")
-    if emulator.revision(folder).removesuffix("-dirty") != commit:
-        raise GateError(f"{folder} was switched to another commit while the image was built: run it again")
-    name = commit[:12] or engine.short(str(engine.image_id(client, BUILT)))
-    return BUILT, f"pr-{name}{'-dirty' if revision.endswith('-dirty') else ''}"
+    dirty = "" if revision == tracked == commit else "-dirty"
+    version = settings.emulator_version or emulator.wheel_version(folder)
+    labels = {"version": version, "revision": f"{commit}{dirty}", "source": origin}
+    emulator.build(folder, labels, BUILT, workspace.log(platform, "build"))
+    if emulator.revision(folder, tracked_only=True) != tracked:
+        raise GateError(f"{folder} was changed while the image was built: run it again")
+    return BUILT, f"pr-{commit[:12] or engine.short(str(engine.image_id(client, BUILT)))}{dirty}"
 
 
 if __name__ == "__main__":

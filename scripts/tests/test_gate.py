@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -378,6 +379,23 @@ def test_labels_and_tag_of_a_git_source(
     assert gate.make("image", **settings).returncode == 0
     dirty = docker_client.images.get(f"{REPOSITORY}:pr-{commit[:12]}-dirty")
     assert dirty.labels["org.opencontainers.image.revision"] == f"{commit}-dirty"
+
+
+@containerd
+@pytest.mark.parametrize("action", ["echo other >{}/health", "git -C {} checkout --quiet HEAD~1"])
+def test_folder_that_changes_while_its_image_is_built_gives_no_candidate(
+    gate: Gate, emulator: Path, tmp_path: Path, action: str
+) -> None:
+    """The image would hold what its label does not name."""
+    folder = tmp_path / "emulator"
+    shutil.copytree(emulator, folder)
+    commit_all(folder)
+    (folder / "health").write_text("newer\n")
+    commit_all(folder)
+    path = shim(tmp_path, "buildx build", action.format(folder))
+    done = gate.make("image", EMULATOR_SOURCE=str(folder), PATH=path)
+    assert f"error: {folder} was changed while the image was built: run it again\n" in done.stdout
+    assert not (gate.findings / "candidate.json").exists()
 
 
 # --- what was checked out and installed
