@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import changed
 from gate import settings as layers
 from gate import workspace
 from gate.cli import GateError
+from gate.sources import guarded
 
 from .conftest import Gate, commit_all, git
 
@@ -32,14 +32,14 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def here(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate lies at the top of that repository."""
-    monkeypatch.setattr(changed, "ROOT", repository)
+    monkeypatch.setattr(guarded, "ROOT", repository)
     monkeypatch.setattr(layers, "ROOT", repository)
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
 
 
 def touched(base: str = "HEAD~1") -> list[str]:
-    return [line.replace("\t", " ") for line in changed.touched(base, GLOBS)]
+    return [line.replace("\t", " ") for line in guarded.touched(base, GLOBS)]
 
 
 def write(folder: Path, *paths: str) -> None:
@@ -133,7 +133,7 @@ def test_a_shallow_clone_without_the_base(repository: Path, tmp_path: Path, monk
     (repository / "docs/c.md").write_text("changed")
     commit_all(repository)
     git("clone", "--quiet", "--depth=1", f"file://{repository}", "shallow", cwd=tmp_path)
-    monkeypatch.setattr(changed, "ROOT", tmp_path / "shallow")
+    monkeypatch.setattr(guarded, "ROOT", tmp_path / "shallow")
     with pytest.raises(GateError, match="is not a commit in this clone"):
         touched(base)
     git("fetch", "--quiet", "--unshallow", cwd=tmp_path / "shallow")
@@ -173,7 +173,7 @@ def test_the_default_globs(repository: Path, monkeypatch: pytest.MonkeyPatch, pa
     monkeypatch.setattr(layers, "ROOT", workspace.ROOT)
     write(repository, path)
     commit_all(repository)
-    assert bool(changed.touched("HEAD~1", layers.load_committed().gated_paths)) == gated
+    assert bool(guarded.touched("HEAD~1", layers.load_committed().gated_paths)) == gated
 
 
 OWN = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/a.py", "scripts/gate/b/c.py")
@@ -187,7 +187,7 @@ def test_the_gates_own_files_always_count(
 ) -> None:
     """Whatever GATED_PATHS says, and in the folder that the gate has to itself."""
     (repository / gate).mkdir(exist_ok=True)
-    monkeypatch.setattr(changed, "ROOT", repository / gate)
+    monkeypatch.setattr(guarded, "ROOT", repository / gate)
     own = path if path.startswith(".github/") or not gate else f"{gate}/{path}"
     write(repository, own)
     commit_all(repository)
@@ -297,10 +297,10 @@ def test_source_of_which_the_globs_may_leave_out_something(repository: Path, giv
     commit_all(repository)
     source = given.format(top=repository)
     if not doubt:
-        changed.check(source, GLOBS)
+        guarded.check_covered(source, GLOBS)
         return
     with pytest.raises(GateError, match=re.escape(doubt)):
-        changed.check(source, GLOBS)
+        guarded.check_covered(source, GLOBS)
 
 
 def test_commit_to_a_source_without_a_dockerfile_is_gated(template: Gate, output: Path) -> None:
