@@ -19,17 +19,24 @@ def main() -> int:
     try:
         results = {job: str(need["result"]) for job, need in json.loads(os.environ.get("NEEDS", "")).items()}
         url = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ)
-        if not results:
-            raise ValueError
-        red = [f"{job}: {result}" for job, result in results.items() if result != "success"]
-        print(f"{'red' if red else 'green'}: {report(red, url)}", flush=True)
-        return 0
     except (ValueError, TypeError, KeyError, AttributeError):
-        message = "NEEDS is not toJSON(needs), or this is not a GitHub job: set NEEDS in this step's env"
+        results = {}
+    if not results:
+        return fail("NEEDS is not toJSON(needs), or this is not a GitHub job: set NEEDS in this step's env")
+    red = [f"{job}: {result}" for job, result in results.items() if result != "success"]
+    try:
+        print(f"{'red' if red else 'green'}: {report(red, url)}", flush=True)
     except FileNotFoundError:
-        message = "gh was not found: install the GitHub CLI"
+        return fail("gh was not found: install the GitHub CLI")
     except subprocess.CalledProcessError as error:
-        message = f"{' '.join(error.cmd[:3])} failed (see above): check GH_TOKEN, GH_REPO and `issues: write`"
+        return fail(f"{' '.join(error.cmd[:3])} failed (see above): check GH_TOKEN, GH_REPO and `issues: write`")
+    except (ValueError, TypeError, KeyError):
+        return fail("gh issue list printed no list of issues: update the GitHub CLI")
+    return 0
+
+
+def fail(message: str) -> int:
+    """Print the error and return 2."""
     print(f"error: {message}", file=sys.stderr)
     return 2
 

@@ -192,3 +192,11 @@ def test_refusal_by_github_is_an_error_of_one_line(night: Night, verb: str) -> N
 def test_missing_github_cli_is_an_error(tmp_path: Path, night: Night) -> None:
     done = night("failure", PATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (2, "error: gh was not found: install the GitHub CLI\n")
+
+
+@pytest.mark.parametrize("printed", ["", "null", "5", "{}}", '[{"number": 1}]', "[5]"])
+def test_answer_of_github_that_is_no_list_of_issues_is_an_error(tmp_path: Path, night: Night, printed: str) -> None:
+    (tmp_path / "bin/gh").write_text(f"#!/bin/sh\necho '{printed}'\n")
+    done = night("failure")
+    assert done.returncode == 2
+    assert done.stderr == "error: gh issue list printed no list of issues: update the GitHub CLI\n"
