@@ -1,6 +1,7 @@
 """Kill the processes and remove the containers of a run, also of one that was killed."""
 
 import contextlib
+import ctypes
 import os
 import secrets
 import signal
@@ -16,6 +17,7 @@ from gate.containers import engine
 from gate.text import one_line
 
 MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
+SET_CHILD_SUBREAPER = 36  # of Linux's prctl(2): what loses its parent becomes a child of this process
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for what is left
 
 
@@ -30,12 +32,15 @@ def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
         if earlier["clone"] == str(workspace.CACHE):  # else this clone is a copy: that run may go on in the first one
             clean(client, str(earlier["run"]), interrupted=True)
     run, finished, before = secrets.token_hex(4), False, inventory(client)
+    with contextlib.suppress(AttributeError):  # macOS
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
     workspace.write_json(workspace.RUN, {"run": run, "clone": str(workspace.CACHE)})
     try:
         yield run
         finished = True
     finally:
         with signals_deferred():
+            kill_children()
             clean(client, run, interrupted=not finished)
         remove_or_name_new(client, before)
 
@@ -107,3 +112,18 @@ def kill(mark: str) -> None:
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
             if any(variable.startswith(wanted) for variable in environ.read_bytes().split(b"\0")):
                 os.kill(int(environ.parent.name), signal.SIGKILL)
+
+
+def kill_children() -> None:
+    """Kill every process that this one has as a child, and those that become one by that (Linux only).
+
+    When no shard runs any longer, these are what the suite left: also a daemon without our mark in its environment.
+    """
+    tasks, refused = Path("/proc/self/task"), set[int]()
+    while children := {int(pid) for task in tasks.glob("*/children") for pid in task.read_text().split()} - refused:
+        for child in children:
+            try:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            except OSError:  # another user's
+                refused.add(child)
