@@ -15,7 +15,11 @@ def main() -> int:
     root, folder = _repository(), _folder()
     before = copies.recorded(root, folder)
     found = host.find(root, set(before.files if before else ()))
-    now = copies.newest(root, before.folder if before else found.folder() if folder is None else folder, before)
+    if before:
+        folder = before.folder
+    elif folder is None:
+        folder = found.folder()
+    now = copies.newest(root, folder, before)
     settings = host.settings(found, now.folder)
     todo = changes.between(before, now, {name: value for name, (value, _) in settings.items()})
     if todo.obstacles:

@@ -45,7 +45,7 @@ def run_suite(client: engine.Client, settings: Settings, tested: Image, checkout
     source = checkout.home / "src"
     tests, problems = selection.select(source, settings.samcli_tests)
     plan = runner.Plan(tests, checkout.slug, settings.compat_reruns, settings.compat_timeout)
-    if tests and (checkout.uses_image or not checkout.compared):
+    if tests and checkout.uses_image:
         found = runner.run(client, settings, checkout, tested, plan)
     else:
         found = runner.nothing(checkout)

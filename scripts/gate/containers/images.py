@@ -4,11 +4,11 @@ import json
 import lzma
 import re
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import docker
 
@@ -153,20 +153,8 @@ def _config_digest(client: docker.DockerClient, image: str) -> str:
     status: list[Any] = client.info().get("DriverStatus") or []
     if ["driver-type", "io.containerd.snapshotter.v1"] not in status:
         return image
-    return config_digest_in(cast(IO[bytes], _Chunks(client.api.get_image(image))))
-
-
-class _Chunks:
-    """A file of the chunks that an iterator yields, as far as tarfile reads one."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self.chunks, self.rest = chunks, b""
-
-    def read(self, size: int) -> bytes:
-        parts, there = [self.rest], len(self.rest)
-        while there < size and (chunk := next(self.chunks, b"")):
-            parts.append(chunk)
-            there += len(chunk)
-        whole = b"".join(parts)
-        self.rest = whole[size:]
-        return whole[:size]
+    with tempfile.TemporaryFile(dir=workspace.CACHE) as tar:
+        for chunk in client.api.get_image(image):
+            tar.write(chunk)
+        tar.seek(0)
+        return config_digest_in(tar)

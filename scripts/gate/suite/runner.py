@@ -19,8 +19,8 @@ from gate.containers.images import Image
 from gate.settings import Settings
 from gate.sources.samcli import Checkout
 from gate.suite import http_log, scratch, shards
+from gate.suite.one_shard import Suite, run_pytest, run_shard, shown
 from gate.suite.progress import Progress
-from gate.suite.shard import Suite, run_pytest, run_shard, shown
 from gate.suite.shards import Part
 from gate.text import one_line
 from gate.verdict.model import Run, Shard, TestResult

@@ -43,12 +43,11 @@ def weaker(found: Gate, required: Gate) -> list[str]:
 
 
 def _of_run(gate: Gate, candidate: Image, run: Run, strict: bool) -> list[str]:
-    if not run.uses_image and not strict:
-        return []  # the report says so; there is nothing that an image could break
+    if not run.uses_image:  # nothing of it has run, and no image could break it
+        own = f"aws-sam-cli {run.version} brings an emulator of its own and does not use the image"
+        return [own] if strict else []
     passed = [test for test in run.tests if test.outcome == "passed"]
     reasons = list(run.problems)  # rule 1, and of rule 2 the files that do not exist
-    if not run.uses_image:
-        reasons.append(f"aws-sam-cli {run.version} brings an emulator of its own and does not use the image")
     if unknown := sorted({test.outcome for test in run.tests} - set(OUTCOMES)):
         reasons.append(f"invalid test outcomes: {', '.join(unknown)}")
     if strict:
