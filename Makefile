@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .cache/venv
 READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
+FIND_PYTHON = @command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) was not found: install Python 3.11 or newer, on Debian and Ubuntu the package python3' >&2; exit 2; }
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 # They would keep Python from finding the scripts' modules, or find others.
 unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
@@ -13,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export CALLER_PWD := $(value PWD)
 
 .NOTPARALLEL: # the steps share one clone
-.PHONY: help python image samcli compat publish changed required nightly engine replay adopt test lint clean
+.PHONY: help image samcli compat publish changed required nightly engine replay adopt test lint clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,18 +39,20 @@ publish: $(READY) ## push exactly what has a green verdict, `latest` last
 changed: $(READY) ## do the commits since BASE touch what the gate guards?
 	@$(RUN)/changed.py
 
-required: python ## the required check's answer, from the results of the jobs before it in NEEDS
+required: ## the required check's answer, from the results of the jobs before it in NEEDS
 	@$(PYTHON) scripts/required.py
 
-nightly: python ## open, continue or close the issue about a red night, from NEEDS
+nightly: ## open, continue or close the issue about a red night, from NEEDS
 	@$(PYTHON) scripts/nightly.py
 
 # --- this template
 
-engine: python ## a Docker engine and base images on Debian or Ubuntu, where none answers
+engine: ## a Docker engine and base images on Debian or Ubuntu, where none answers
+	$(FIND_PYTHON)
 	@$(PYTHON) scripts/engine.py
 
-clean: python ## remove checkouts, venvs and what was found; costs time only
+clean: ## remove checkouts, venvs and what was found; costs time only
+	$(FIND_PYTHON)
 	@$(PYTHON) scripts/clean.py
 
 ifneq ($(wildcard scripts/tests),)
@@ -75,10 +78,8 @@ replay adopt test lint:
 	@echo 'error: `make $@` works in the template only' >&2; exit 2
 endif
 
-python:
-	@command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) was not found: install Python 3.11 or newer, on Debian and Ubuntu the package python3' >&2; exit 2; }
-
-$(READY): scripts/requirements.txt | python
+$(READY): scripts/requirements.txt
+	$(FIND_PYTHON)
 	@case "$$(pwd -P)" in *[:\$$\"\\]* | *$$'\n'*) printf 'error: %q: tools cannot handle : $$ " \\ or a line break in the name of a folder: move this clone\n' "$$(pwd -P)" >&2; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")' || exit 2
 	@mkdir -p .cache && echo '*' >.cache/.gitignore

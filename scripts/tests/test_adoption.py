@@ -253,17 +253,6 @@ def test_an_image_without_a_wheel_of_its_own(template: Path, repository: Reposit
     assert settings(host)["GATED_PATHS"] == "**"
 
 
-@pytest.mark.parametrize("check", [True, False])
-def test_license_headers_of_the_repository_are_named(template: Path, repository: Repository, check: bool) -> None:
-    header = "# SPDX-License-Identifier: MIT"
-    files = {"a.py": f"#!/usr/bin/env python3\n{header}\n", "b.py": f"{header}\nb = 1\n", "c.py": "c = 1\n"}
-    host = repository(EMULATOR | files | ({".pre-commit-config.yaml": "- id: insert-license\n"} if check else {}))
-    (line,) = [line for line in adopt(template, host).splitlines() if header in line]
-    assert line.endswith(
-        "exempt them in .pre-commit-config.yaml." if check else "no configuration of a check was found."
-    )
-
-
 def test_what_is_in_the_way_is_listed_and_nothing_written(template: Path, repository: Repository) -> None:
     own = {f"{WORKFLOWS}/sam-cli-compat.yml": "own\n", f"{FOLDER}/Makefile": "own\n", f"{FOLDER}/scripts/gate": "own\n"}
     host = repository(EMULATOR | own | {"Makefile": "own\n"})

@@ -83,14 +83,23 @@ def test_a_folder_with_another_name_is_fine(tmp_path: Path, monkeypatch: pytest.
         pass
 
 
-def make(folder: Path) -> "subprocess.CompletedProcess[str]":
+def make(folder: Path, python: str = "echo no venv in", target: str = "image") -> "subprocess.CompletedProcess[str]":
     """Run make in a folder up to where it would make its venv."""
     (folder / "scripts").mkdir(parents=True)
     for name in ("Makefile", "scripts/requirements.txt"):
         shutil.copy(REPOSITORY / name, folder / name)
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "image", "PYTHON=echo no venv in"]
+    command = ["make", target, f"PYTHON={python}"]
     return subprocess.run(command, cwd=folder, env=own | {"PWD": str(folder)}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("target", ["image", "engine", "clean"])
+def test_missing_python_is_one_line_that_names_its_package(tmp_path: Path, target: str) -> None:
+    done = make(tmp_path / "clone", "python9", target)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith(
+        "error: python9 was not found: install Python 3.11 or newer, on Debian"
+    )
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)

@@ -1,8 +1,7 @@
-"""What a host has that matters to the gate: its emulator, its publishing workflows, its license headers."""
+"""What a host has that matters to the gate: its emulator and its publishing workflows."""
 
 import os
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,12 +16,6 @@ PUBLISHES = re.compile(  # not the ecr in "secrets"
     re.IGNORECASE,
 )
 ROLE = re.compile(r"role-to-assume:\s*\$\{\{\s*([\w.]+)\s*\}\}")
-HEADER_CHECK = re.compile(
-    r"addlicense|insert-license|license-?header|licensee?rc|reuse (?:--\S+ )*lint|check-?headers?|CPY001", re.IGNORECASE
-)
-CONFIGURATION = re.compile(
-    r"\.github/.*|\.pre-commit-config\.ya?ml|(.*/)?(pyproject\.toml|ruff\.toml|tox\.ini|setup\.cfg)"
-)
 
 
 @dataclass(frozen=True)
@@ -49,16 +42,6 @@ class Host:
     def roles(self) -> list[str]:
         """Return the expressions by which those workflows name the role they assume: secrets.NAME or vars.NAME."""
         return sorted({role for name in self.publishers() for role in ROLE.findall(self.text(name))})
-
-    def header(self) -> tuple[str, list[str]]:
-        """Return the comment that most Python files begin with, "" if there is none, and the files whose check may ask
-        for it."""
-        texts = [text for name in self.files if name.endswith(".py") and (text := self.text(name).strip())]
-        # After a shebang and a declaration of the encoding.
-        first = (re.match(r"(?:#!.*\n|#.*coding[:=].*\n)*(# ?\w.*)", text) for text in texts)
-        (line, number), *_ = Counter(found[1] for found in first if found).most_common(1) or [("", 0)]
-        checks = [name for name in self.files if CONFIGURATION.fullmatch(name) and HEADER_CHECK.search(self.text(name))]
-        return (line, checks) if number * 2 > len(texts) else ("", [])
 
 
 def find(root: Path, own: set[str]) -> Host:

@@ -54,16 +54,7 @@ def first_steps(now: Copy, found: Host, settings: dict[str, tuple[str, str]]) ->
         f"[the contract]({contract})."
     ]
     return [
-        *_header(found),
         "", f"Check these settings in {now.name_of(SETTINGS)}:",
         *(line for name, (value, why) in shown.items() for line in (f"  {name}={value}", f"      {why}")),
         "", "To do by hand:", *(f"  {number}. {step}" for number, step in enumerate(steps, 1)),
     ]  # fmt: skip
-
-
-def _header(found: Host) -> list[str]:
-    header, checks = found.header()
-    if not header:
-        return []
-    asked = f"exempt them in {', '.join(checks)}" if checks else "no configuration of a check was found"
-    return ["", f"Most Python files here begin with `{header}`. The gate's files do not: {asked}."]
