@@ -68,6 +68,17 @@ class Process(subprocess.Popen[str]):
             raise AssertionError(f"it did not end within {timeout} s: {super().communicate()[0]}") from None
 
 
+def is_running(words: str) -> bool:
+    """Return whether a process has these words in its command line; a bare machine has neither ps nor pgrep."""
+    if not Path("/proc/self").exists():  # macOS
+        return words in subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if words.encode() in cmdline.read_bytes().replace(b"\0", b" "):
+                return True
+    return False
+
+
 def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> None:
     """Wait until a condition holds, of a run that is going on."""
     deadline = time.monotonic() + PATIENCE

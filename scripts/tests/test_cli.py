@@ -15,6 +15,8 @@ from gate.cli import GateError, call, stream
 from gate.text import code, error_command, one_line, plain, without_secrets
 from gate.workspace import ROOT
 
+from .conftest import is_running
+
 STANDARD_LIBRARY = {"clean.py", "engine.py", "nightly.py", "required.py"}
 
 
@@ -186,7 +188,7 @@ def test_a_step_is_not_held_up_by_what_it_leaves_running(tmp_path: Path) -> None
     began = time.monotonic()
     stream(f"sleep 985.{os.getpid()} & echo started", failure="no", log=tmp_path / "log")
     assert time.monotonic() - began < 60
-    assert subprocess.run(["pgrep", "-f", f"sleep 985.{os.getpid()}"], stdout=subprocess.DEVNULL).returncode == 1
+    assert not is_running(f"sleep 985.{os.getpid()}")
 
 
 def test_a_silent_step_says_that_it_still_runs_and_a_hanging_one_ends(

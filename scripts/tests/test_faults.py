@@ -19,7 +19,7 @@ import pytest
 from gate import workspace
 from gate.containers import cleanup, engine
 
-from .conftest import Gate, Judged, Process, commit_all, copy_template, left_of_runs, missing, until
+from .conftest import Gate, Judged, Process, commit_all, copy_template, is_running, left_of_runs, missing, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("nothing_left")]
 
@@ -348,8 +348,7 @@ def test_engine_that_stops_while_the_image_is_built(gate: Gate, emulator: Path, 
         dockerfile.write(f'RUN ["/bin/busybox", "sleep", "30.{os.getpid()}"]\n')
     settings = {"EMULATOR_SOURCE": str(tmp_path / "slow"), "DOCKER_HOST": way.address}
     process = gate.popen(sys.executable, "scripts/image.py", **settings)
-    sleeps = ["pgrep", "-f", f"sleep 30.{os.getpid()}"]
-    until(lambda: subprocess.run(sleeps, stdout=subprocess.DEVNULL).returncode == 0, of=process)
+    until(lambda: is_running(f"sleep 30.{os.getpid()}"), of=process)
     way.cut()
     output, _ = process.communicate(timeout=SOON)
     assert process.returncode == 2, output
