@@ -147,7 +147,7 @@ class Gate:
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a make target with settings from the environment, its output in .stdout, stderr included."""
-        return self.run("make", target, f"VENV={sys.prefix}", **settings)
+        return self.run("make", target, **settings)
 
     def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a script by itself: its exit codes are 0, 1, 2 and 130, where make knows only 0 and 2."""
@@ -226,8 +226,10 @@ def _of(tests: str, settings: dict[str, str]) -> dict[str, str]:
 
 
 def copy_template(root: Path) -> Path:
-    """Copy what a user copies; file times are kept, so that the venv of this test run serves the copy."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Copy what a user copies; file times are kept, so that the venv of this test run, by a link, serves the copy."""
+    (root / ".cache").mkdir(parents=True)
+    (root / ".cache/.gitignore").write_text("*\n")
+    (root / ".cache/venv").symlink_to(sys.prefix)
     for name in TEMPLATE:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".*_cache")

@@ -475,6 +475,7 @@ def test_folder_of_another_program_is_not_taken_for_a_venv(template: Gate) -> No
     thesis = template.root / "mine/thesis.txt"
     thesis.parent.mkdir()
     thesis.touch()
+    (template.root / ".cache/venv").unlink()
     dry = template.run("make", "-n", "image", VENV="mine")
     assert "venv --clear .cache/venv" in dry.stdout
     asked = template.run("make", "image", "VENV=mine")

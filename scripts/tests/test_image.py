@@ -52,6 +52,11 @@ def fetch(given: str) -> tuple[Path, str]:
     return sources.fetch(layers.load(environ={"EMULATOR_SOURCE": given}))
 
 
+def test_source_is_a_folder_with_a_number_sign_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "issue #7").mkdir()
+    assert fetch(str(tmp_path / "issue #7")) == (tmp_path / "issue #7", "")
+
+
 def test_source_is_a_folder(repository: Path) -> None:
     assert fetch(str(repository)) == (repository, "")
     git("remote", "add", "origin", "https://me:token@host/emulator.git", cwd=repository)

@@ -17,7 +17,6 @@ RUN_URL = "https://github.example/you/emulator/actions/runs/7"
 TITLE = "sam-cli compat is red at night"
 # Knows the calls that nightly.py makes, and refuses any other. FAKE_GH_FAILS names a verb that fails.
 FAKE_GH = """\
-#!{python}
 import json, os, sys
 from pathlib import Path
 
@@ -60,7 +59,8 @@ def night(tmp_path: Path, gate: Path) -> Night:
     """Run nightly.py after a gate that ended with a result; further arguments are variables of the environment."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/gh"
-    program.write_text(FAKE_GH.format(python=sys.executable, state=str(tmp_path / "issues.json")))
+    (tmp_path / "gh.py").write_text(FAKE_GH.format(state=str(tmp_path / "issues.json")))
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/gh.py" "$@"\n')
     program.chmod(0o755)
 
     def run(result: str = "", **environ: str) -> "subprocess.CompletedProcess[str]":

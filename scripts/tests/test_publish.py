@@ -113,7 +113,7 @@ def release(
     committed: Path, builder: Builder, loopback: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Release]:
     root = tmp_path / "template"
-    shutil.copytree(committed, root)
+    shutil.copytree(committed, root, symlinks=True)
     monkeypatch.setattr(workspace, "ROOT", root)
     monkeypatch.setattr(workspace, "COMPAT", root / ".compat")
     monkeypatch.setattr(layers, "ROOT", root)

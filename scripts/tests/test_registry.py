@@ -26,7 +26,7 @@ def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, *, out: str = "", err: s
     (folder / "out").write_text(out)
     (folder / "err").write_text(err)
     script = folder / "docker"
-    script.write_text(f"#!/bin/sh\ncat {folder}/err >&2\ncat {folder}/out\nexit {code}\n")
+    script.write_text(f'#!/bin/sh\ncat "{folder}/err" >&2\ncat "{folder}/out"\nexit {code}\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,12 +127,12 @@ def test_make_goes_on_in_a_folder_with_another_name(tmp_path: Path, name: str) -
 )
 def test_a_damaged_file_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(GateError, match=f"^{tmp_path}/x.json is damaged: run it again$"):
+    with pytest.raises(GateError, match=f"^{re.escape(str(tmp_path))}/x.json is damaged: run it again$"):
         workspace.read_json(tmp_path / "x.json", remedy="run it again")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match=f"^{tmp_path}/x.json is missing: run it again$"):
+    with pytest.raises(GateError, match=f"^{re.escape(str(tmp_path))}/x.json is missing: run it again$"):
         workspace.read_json(tmp_path / "x.json", remedy="run it again")
 
 

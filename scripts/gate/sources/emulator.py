@@ -20,7 +20,7 @@ NOT_HANDED_ON = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHONDON
 
 def fetch(settings: Settings) -> tuple[Path, str]:
     """Return the folder of EMULATOR_SOURCE and the URL it came from without secrets, "" if there is no remote."""
-    given, _, fragment = settings.emulator_source.partition("#")
+    given, fragment = parts(settings.emulator_source)
     folder = local(given).resolve()
     if not fragment and folder.is_dir():
         try:
@@ -38,6 +38,12 @@ def fetch(settings: Settings) -> tuple[Path, str]:
     if not found.is_dir() or not found.is_relative_to(workspace.EMULATOR.resolve()):
         raise GateError(f"EMULATOR_SOURCE: there is no folder {below} at {without_secrets(given)}#{ref}")
     return found, "" if folder.is_dir() else without_secrets(given)
+
+
+def parts(source: str) -> tuple[str, str]:
+    """Return folder or URL, and what follows its `#`; a folder may have one in its name."""
+    given, _, fragment = source.partition("#")
+    return (source, "") if local(source).is_dir() else (given, fragment)
 
 
 def is_url(source: str) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gate.cli import GateError
 from gate.settings import local
-from gate.sources.emulator import is_url
+from gate.sources.emulator import is_url, parts
 from gate.sources.git import git
 from gate.workspace import ROOT
 
@@ -33,7 +33,7 @@ def touched(base: str, globs: tuple[str, ...]) -> list[str]:
 
 def check_covered(source: str, globs: tuple[str, ...]) -> None:
     """Raise GateError if it cannot be shown that the globs cover what EMULATOR_SOURCE is built of."""
-    given, _, fragment = source.partition("#")
+    given, fragment = parts(source)
     if is_url(given):
         return  # no commit here changes it
     top = Path(git("rev-parse", "--show-toplevel", cwd=ROOT, failure="git cannot find the repository's top")).resolve()
