@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -350,7 +351,7 @@ def shim(folder: Path, when: str, action: str) -> str:
     real = shutil.which("docker")
     (folder / "bin").mkdir()
     script = folder / "bin/docker"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {real} "$@"\n')
+    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {shlex.quote(str(real))} "$@"\n')
     script.chmod(0o755)
     return f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
 
@@ -381,7 +382,7 @@ def loopback(tmp_path: Path) -> Iterator[Registry]:
         address = f"localhost:{probe.getsockname()[1]}"
     (tmp_path / "registry.yml").write_text(
         "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {json.dumps(f'{tmp_path}/registry')}}}, delete: {{enabled: true}}}}\n"
         f"http: {{addr: 127.0.0.1:{address.partition(':')[2]}}}\n"
     )
     with (tmp_path / "registry.log").open("wb") as log:

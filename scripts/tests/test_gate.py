@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -392,7 +393,7 @@ def test_folder_that_changes_while_its_image_is_built_gives_no_candidate(
     commit_all(folder)
     (folder / "health").write_text("newer\n")
     commit_all(folder)
-    path = shim(tmp_path, "buildx build", action.format(folder))
+    path = shim(tmp_path, "buildx build", action.format(shlex.quote(str(folder))))
     done = gate.make("image", EMULATOR_SOURCE=str(folder), PATH=path)
     assert f"error: {folder} was changed while the image was built: run it again\n" in done.stdout
     assert not (gate.findings / "candidate.json").exists()

@@ -146,7 +146,7 @@ def _make_venv(home: Path, settings: Settings) -> str:
     # changes when another venv gets one.
     stream(
         [uv, "venv", "--seed", "--link-mode=copy", "--python", wanted, home / "venv"],
-        failure=f"Python {wanted} was not found: install it or change SAMCLI_PYTHON",
+        failure=f"no venv of Python {wanted} can be made: install it, change SAMCLI_PYTHON, or check the network",
         env=os.environ | {"PATH": path}, log=log,
     )  # fmt: skip
     # Copied: an edit of an installed file cannot reach uv's cache. Compiled: no later start writes here.
