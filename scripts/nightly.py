@@ -26,7 +26,7 @@ def main() -> int:
     red = [f"{job}: {result}" for job, result in results.items() if result != "success"]
     try:
         print(f"{'red' if red else 'green'}: {report(red, url)}", flush=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # the latter of a folder on PATH
         return fail("gh was not found: install the GitHub CLI")
     except subprocess.CalledProcessError as error:
         return fail(f"{' '.join(error.cmd[:3])} failed (see above): check GH_TOKEN, GH_REPO and `issues: write`")

@@ -22,6 +22,8 @@ STEP_LIMIT = 3600  # seconds for a long step: a build, a fetch, an installation
 HEARTBEAT = 30  # seconds of silence after which a long step says that it still runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# The second where PATH has a folder that this user may not read.
+MISSING = (FileNotFoundError, PermissionError)
 Command = Sequence[str | Path] | str  # a string is run by the shell
 
 
@@ -116,7 +118,7 @@ def call(
             list(map(str, command)), cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True,
             encoding="utf-8", errors="replace", timeout=CALL_LIMIT,
         )  # fmt: skip
-    except FileNotFoundError as error:
+    except MISSING as error:
         raise GateError(f"{failure}: {error.filename} was not found: install it") from None
     except subprocess.TimeoutExpired:
         raise GateError(f"{failure}: {command[0]} did not end within {CALL_LIMIT} s") from None
@@ -148,7 +150,7 @@ def stream(
                 arguments, cwd=cwd, env=env, shell=isinstance(arguments, str),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
-        except FileNotFoundError as error:
+        except MISSING as error:
             raise GateError(f"{failure}: {error.filename} was not found: install it") from None
         spoke = began
         try:

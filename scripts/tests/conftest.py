@@ -80,6 +80,14 @@ def is_running(words: str) -> bool:
     return False
 
 
+def ends(words: str) -> None:
+    """Wait for the process with these words: one that was killed may be there for a moment."""
+    deadline = time.monotonic() + 10
+    while is_running(words):
+        assert time.monotonic() < deadline, f"{words} still runs"
+        time.sleep(0.05)
+
+
 def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> None:
     """Wait until a condition holds, of a run that is going on."""
     deadline = time.monotonic() + PATIENCE

@@ -15,7 +15,7 @@ from gate.cli import GateError, call, stream
 from gate.text import code, error_command, one_line, plain, without_secrets
 from gate.workspace import ROOT
 
-from .conftest import is_running
+from .conftest import ends
 
 STANDARD_LIBRARY = {"clean.py", "engine.py", "nightly.py", "required.py"}
 
@@ -178,17 +178,27 @@ def test_a_step_prints_as_it_goes_and_keeps_all_in_its_log(tmp_path: Path, capfd
 
 def test_a_step_that_fails_names_its_log(tmp_path: Path) -> None:
     log = tmp_path / "step.log"
-    with pytest.raises(GateError, match=rf"^it failed \(exit code 3; the whole output is in {log}\)$"):
+    with pytest.raises(GateError, match=rf"^it failed \(exit code 3; the whole output is in {re.escape(str(log))}\)$"):
         stream("exit 3", failure="it failed", log=log)
     with pytest.raises(GateError, match=r"^it failed: no-such-program was not found: install it$"):
         stream(["no-such-program"], failure="it failed", log=log)
+
+
+def test_a_program_that_may_not_be_run_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is any program for a user who may not read a folder on PATH."""
+    (tmp_path / "tool").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GateError, match=r"^it failed: tool was not found: install it$"):
+        call(["tool"], failure="it failed")
+    with pytest.raises(GateError, match=r"^it failed: tool was not found: install it$"):
+        stream(["tool"], failure="it failed", log=tmp_path / "log")
 
 
 def test_a_step_is_not_held_up_by_what_it_leaves_running(tmp_path: Path) -> None:
     began = time.monotonic()
     stream(f"sleep 985.{os.getpid()} & echo started", failure="no", log=tmp_path / "log")
     assert time.monotonic() - began < 60
-    assert not is_running(f"sleep 985.{os.getpid()}")
+    ends(f"sleep 985.{os.getpid()}")
 
 
 def test_a_silent_step_says_that_it_still_runs_and_a_hanging_one_ends(

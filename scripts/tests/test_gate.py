@@ -497,7 +497,7 @@ def test_folder_of_another_program_is_not_taken_for_a_venv(template: Gate) -> No
         ("samcli.py", {"SAMCLI_SOURCE": "nowhere"}, "SAMCLI_SOURCE: nowhere cannot be reached"),
         ("samcli.py", {"SAMCLI_REFS": "v0.0.0"}, "SAMCLI_REFS: .* has no branch, tag or commit v0.0.0"),
         ("samcli.py", {"SAMCLI_REFS": "latest"}, "there is no release tag vN.N.N, so latest names nothing"),
-        ("samcli.py", {"SAMCLI_PYTHON": "3.2"}, "Python 3.2 was not found"),
+        ("samcli.py", {"SAMCLI_PYTHON": "3.2"}, "no venv of Python 3.2 can be made"),
         ("compat.py", {"EMULATOR_SOURCE": "elsewhere"}, "made with another EMULATOR_SOURCE: run `make image`"),
         ("compat.py", {"EMULATOR_REPOSITORY": "a/b"}, "made with another EMULATOR_REPOSITORY: run `make image`"),
         ("compat.py", {"SAMCLI_PYTHON": "3.2"}, "installed for other settings: run `make samcli`"),

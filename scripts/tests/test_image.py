@@ -24,7 +24,7 @@ from gate.containers import engine, images
 from gate.sources import emulator as sources
 from gate.verdict import candidate
 
-from .conftest import REPOSITORY, Gate, commit_all, git, is_running, missing, untag
+from .conftest import REPOSITORY, Gate, commit_all, ends, git, missing, untag
 
 BOTH = ("linux/amd64", "linux/arm64")
 
@@ -291,7 +291,7 @@ def test_prebuild_that_leaves_a_process_does_not_hold_the_gate(
     assert done.returncode == 2
     assert "  | started\n" in done.stdout
     assert done.stdout.splitlines()[-1] == f"error: EMULATOR_SOURCE: {tmp_path} has no Dockerfile"
-    assert not is_running(f"sleep {seconds}")
+    ends(f"sleep {seconds}")
 
 
 # --- the engine

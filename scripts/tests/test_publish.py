@@ -250,7 +250,7 @@ def test_latest_whose_version_cannot_be_read_is_not_moved(release: Release, loop
 
 def test_result_is_written_before_latest_moves(release: Release, loopback: Registry, tmp_path: Path) -> None:
     result = release.gate.root / ".compat/test-result.json"
-    action = f"cp {result} {tmp_path}/copy; exit 1"
+    action = f'cp "{result}" "{tmp_path}/copy"; exit 1'
     done = release.publish(PATH=shim(tmp_path, f"imagetools create --tag {loopback.repository}:latest ", action))
     assert done.returncode == 2
     assert done.stdout.splitlines()[-1].endswith(f"; perhaps pushed: {loopback.repository}:latest")
@@ -485,7 +485,7 @@ def test_registry_that_goes_down(
     for platform in BOTH:
         release.judge(platform, content="next", version="1.2.2")
     # SIGSTOP would hang; a registry that is gone refuses, and comes back with what it held.
-    action = f"mv {tmp_path}/registry {tmp_path}/away; kill -KILL {loopback.process.pid}"
+    action = f'mv "{tmp_path}/registry" "{tmp_path}/away"; kill -KILL {loopback.process.pid}'
     done = release.publish(PATH=shim(tmp_path, when.format(loopback.repository), action))
     assert done.returncode == 2, done.stdout
     order = [f"{loopback.repository}:{tag}" for tag in (*tags("1.2.2"), "latest")]

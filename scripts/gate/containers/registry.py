@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gate.cli import LAST_LINES, GateError, stream
+from gate.cli import LAST_LINES, MISSING, GateError, stream
 from gate.containers.images import LABEL
 
 PATIENCE = 300  # seconds for one question to a registry
@@ -104,7 +104,7 @@ def _docker(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=_environment()
         )
-    except FileNotFoundError:
+    except MISSING:
         raise GateError("docker was not found: install it") from None
     except subprocess.TimeoutExpired:
         raise GateError(f"{' '.join(command)} did not end within {PATIENCE} s") from None
