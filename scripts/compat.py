@@ -26,7 +26,7 @@ def main() -> int:
         workspace.delete_findings(platform)
         runs = [run_suite(client, settings, tested, checkout) for checkout in samcli.installed(settings)]
         shards.keep_durations(runs)
-        gate = model.required(settings)
+        gate = model.required(settings, samcli.origin(settings))
         reasons = rules.unmet(gate, tested, runs)
         reasons += rules.moved_tag(tested, engine.image_id(client, tested.reference))
         verdict = Verdict(gate, tested, runs, reasons)

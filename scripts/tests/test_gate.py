@@ -64,6 +64,19 @@ def test_verdict_holds_what_was_required(green: Judged, consumer: Path) -> None:
     assert required["tests"] == ["tests/test_steps.py", "tests/test_callbacks.py"]
 
 
+def test_source_that_gits_configuration_replaces_is_named_as_it_was_read(gate: Gate, consumer: Path) -> None:
+    """Publishing compares it with the committed source."""
+    upstream = "https://host.example/sam.git"
+    replaced = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{consumer}.insteadOf",
+        "GIT_CONFIG_VALUE_0": upstream,
+    }
+    found = gate.compat("tests/test_steps.py", SAMCLI_SOURCE=upstream, **replaced)
+    assert found.green, found.reasons
+    assert found.verdict["gate"]["samcli_source"] == str(consumer)
+
+
 def test_progress_is_a_line_for_each_test(green: Judged) -> None:
     line = r"^develop-[0-9a-f]{7} \[(\d)/5\] \d+ s(?:, about \d+ s left)?: \S+ passed \d+\.\d s$"
     assert re.findall(line, green.output, re.MULTILINE) == ["1", "2", "3", "4", "5"]

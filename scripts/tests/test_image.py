@@ -120,6 +120,15 @@ def test_revision(repository: Path, tmp_path: Path) -> None:
     assert sources.revision(tmp_path) == ""
 
 
+@pytest.mark.parametrize("name", ["LITERAL", "GLOB", "NOGLOB", "ICASE"])
+def test_no_variable_of_git_hides_an_edit(repository: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    commit = git("rev-parse", "HEAD", cwd=repository)
+    (repository / "packages/emulator/Dockerfile").write_text("FROM other")
+    monkeypatch.setenv(f"GIT_{name}_PATHSPECS", "1")
+    assert sources.revision(repository) == f"{commit}-dirty"
+    assert sources.revision(repository, tracked_only=True) == f"{commit}-dirty"
+
+
 @pytest.mark.parametrize(
     "hide",
     [

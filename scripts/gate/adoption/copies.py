@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from gate import workspace
 from gate.cli import GateError, call
+from gate.sources.git import environment
 from gate.workspace import ROOT
 
 SETTINGS, LICENSE, CONTRACT, ADOPTED = ".env.example", "LICENSE", "docs/CONTRACT.md", "scripts/ADOPTED"
@@ -50,9 +51,8 @@ class Copy:
 
 
 def git(*arguments: str, cwd: Path, failure: str) -> str:
-    """Run git in a repository, even if a hook's variables name another one, and return its stdout."""
-    kept = {name: value for name, value in os.environ.items() if not re.match("GIT_(?!CONFIG)", name)}
-    return call(["git", *arguments], cwd=cwd, failure=failure, env=kept | {"LC_ALL": "C"})
+    """Run git in a repository and return its stdout as it is."""
+    return call(["git", *arguments], cwd=cwd, failure=failure, env=environment())
 
 
 def recorded(host: Path, folder: str | None) -> Copy | None:

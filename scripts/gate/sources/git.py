@@ -12,15 +12,18 @@ from gate.cli import GateError, call, stream
 from gate.text import without_secrets
 
 RELEASE = re.compile(r"refs/tags/v(\d+)\.(\d+)\.(\d+)")
-# Set inside a git hook, where they would turn every call to the hook's own repository.
-OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"}
+# How git reaches others. Any other variable of git's could name another repository (inside a hook), hide an edit
+# (GIT_LITERAL_PATHSPECS) or add objects.
+KEPT = re.compile(
+    "GIT_(CONFIG|SSL|SSH|ASKPASS|PROXY|HTTP|CURL|TRACE|PROTOCOL|ALLOW_PROTOCOL|EXEC_PATH|CEILING|DISCOVERY)"
+)
 # Ignore the user's configuration: what is tested is what was committed.
 PLAIN = ("-c", "core.autocrlf=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
 
 
 def git(*arguments: str | Path, failure: str, cwd: Path | None = None, index: Path | None = None) -> str:
     """Run git and return its stdout, stripped. Raises GateError with `failure` and git's last lines."""
-    return call(["git", *PLAIN, *arguments], failure=failure, cwd=cwd, env=_environment(index)).strip()
+    return call(["git", *PLAIN, *arguments], failure=failure, cwd=cwd, env=environment(index)).strip()
 
 
 def succeeds(*arguments: str | Path, cwd: Path) -> bool:
@@ -32,8 +35,9 @@ def succeeds(*arguments: str | Path, cwd: Path) -> bool:
     return True
 
 
-def _environment(index: Path | None = None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
+def environment(index: Path | None = None) -> dict[str, str]:
+    """Return the environment of git: the caller's, without what would make it read other files than it is asked for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or KEPT.match(name)}
     # Replacements (`git replace`) are not what was committed.
     ours = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
     return kept | ours | ({"GIT_INDEX_FILE": str(index)} if index else {})
@@ -142,5 +146,5 @@ def _fetch(store: Path, url: str, *what: str) -> None:
         stream(
             ["git", *PLAIN, "fetch", "--no-tags", *depth, "--", url, *what],
             failure=f"{without_secrets(url)}: fetching {what[0][:12]} failed",
-            log=workspace.FETCH_LOG, cwd=store, env=_environment(),
+            log=workspace.FETCH_LOG, cwd=store, env=environment(),
         )  # fmt: skip

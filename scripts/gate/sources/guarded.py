@@ -11,7 +11,6 @@ from gate.workspace import ROOT
 # They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
 ALWAYS = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/**")
 WORKFLOWS = (".github/workflows/sam-cli-compat*.y*ml", ".github/workflows/ecr-release*.y*ml")
-GLOBS = ("--no-literal-pathspecs",)  # GIT_LITERAL_PATHSPECS would make every glob a name that no file has
 # A reader's own settings of `git diff` must not hide a file. A renamed file is one deleted and one added, so that
 # moving it out counts.
 DIFF = ("diff", "--name-status", "--no-renames", "--no-relative", "--ignore-submodules=none", "--no-ext-diff")
@@ -28,7 +27,7 @@ def touched(base: str, globs: tuple[str, ...]) -> list[str]:
     verify = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     commit = git(*verify, cwd=ROOT, failure=no_commit)
     unrelated = f"BASE={base!r} has no history in common with HEAD in this clone"
-    return git(*GLOBS, *DIFF, f"{commit}...HEAD", "--", *pathspecs(globs), cwd=ROOT, failure=unrelated).splitlines()
+    return git(*DIFF, f"{commit}...HEAD", "--", *pathspecs(globs), cwd=ROOT, failure=unrelated).splitlines()
 
 
 def check_covered(source: str, globs: tuple[str, ...]) -> None:
@@ -43,7 +42,7 @@ def check_covered(source: str, globs: tuple[str, ...]) -> None:
     if fragment or not (folder / "Dockerfile").is_file():
         raise GateError(f"EMULATOR_SOURCE={source} does not name a folder of this repository with a Dockerfile")
     path = str((folder / "Dockerfile").relative_to(top))
-    listing = (*GLOBS, "ls-files", "--full-name", "-z", "--", *pathspecs(globs))
+    listing = ("ls-files", "--full-name", "-z", "--", *pathspecs(globs))
     if path not in git(*listing, cwd=ROOT, failure="git ls-files failed").split("\0"):
         raise GateError(f"GATED_PATHS leaves out {path}, of which the candidate is built")
 

@@ -90,6 +90,13 @@ def source(settings: Settings) -> str:
     return str(path) if path.exists() else settings.samcli_source
 
 
+def origin(settings: Settings) -> str:
+    """Return SAMCLI_SOURCE, or what git's configuration (url.….insteadOf) reads in its place."""
+    given = source(settings)
+    read = git.git("ls-remote", "--get-url", "--", given, failure="git cannot read its configuration")
+    return settings.samcli_source if read == given else read
+
+
 def _resolved(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
     """Yield ref, commit and words of each aws-sam-cli, those of SAMCLI_REFS first, each commit once."""
     url = source(settings)

@@ -171,10 +171,10 @@ class Verdict:
         workspace.write_json(workspace.results(self.candidate.platform) / workspace.VERDICT, value)
 
 
-def required(settings: Settings) -> Gate:
-    """Return what the settings require of a run."""
+def required(settings: Settings, origin: str = "") -> Gate:
+    """Return what the settings require of a run; `origin` is where aws-sam-cli came from, if not from SAMCLI_SOURCE."""
     return Gate(
-        samcli_source=without_secrets(settings.samcli_source),
+        samcli_source=without_secrets(origin or settings.samcli_source),
         refs=settings.samcli_refs,
         compared_refs=settings.samcli_compared_refs,
         tests=settings.samcli_tests,
