@@ -25,7 +25,7 @@ def markdown(runs: list[Run]) -> Iterator[str]:
     for shard in dict.fromkeys(test.shard for test in tests):
         yield f"    section {shard}"
         for test in (each for each in tests if each.shard == shard):
-            method, bracket, parameters = test.name.partition("[")
+            method, bracket, parameters = test.id.partition("[")
             words = method.rpartition("::")[2] + bracket + parameters
             name = re.sub(r"[^\w ]+", " ", words).strip()[:60]
             state = "crit, " if test.outcome == "failed" else ""

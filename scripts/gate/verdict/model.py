@@ -65,11 +65,6 @@ class TestResult:
         """The path before the first `::`."""
         return self.id.partition("::")[0]
 
-    @property
-    def name(self) -> str:
-        """The rest of the id: class and test."""
-        return self.id.partition("::")[2]
-
 
 @dataclass
 class Shard:
