@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from gate.text import plain, without_secrets
 
@@ -144,31 +144,42 @@ def stream(
         output.write(f"{chr(10) if output.tell() else ''}{shown}\n".encode())
         output.flush()
         at, began = output.tell(), time.monotonic()
-        try:
-            # Into the file, not a pipe: a background process that keeps a pipe open would be waited for.
-            process = subprocess.Popen(
-                arguments, cwd=cwd, env=env, shell=isinstance(arguments, str),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-        except MISSING as error:
-            raise GateError(f"{failure}: {error.filename} was not found: install it") from None
         spoke = began
         try:
-            while (code := process.poll()) is None and time.monotonic() - began < STEP_LIMIT:
-                time.sleep(0.1)
-                if (now := _print_new(log, at)) > at:
-                    at, spoke = now, time.monotonic()
-                elif time.monotonic() - spoke > HEARTBEAT:
-                    spoke = time.monotonic()
-                    print(f"  | … still running after {spoke - began:.0f} s", flush=True)
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            with process_group(arguments, log=output, cwd=cwd, env=env) as process:
+                while (code := process.poll()) is None and time.monotonic() - began < STEP_LIMIT:
+                    time.sleep(0.1)
+                    if (now := _print_new(log, at)) > at:
+                        at, spoke = now, time.monotonic()
+                    elif time.monotonic() - spoke > HEARTBEAT:
+                        spoke = time.monotonic()
+                        print(f"  | … still running after {spoke - began:.0f} s", flush=True)
+        except MISSING as error:
+            raise GateError(f"{failure}: {error.filename} was not found: install it") from None
     _print_new(log, at, to_the_end=True)
     if code != 0:
         how = f"did not end within {STEP_LIMIT} s" if code is None else f"exit code {code}"
         raise GateError(f"{failure} ({how}; the whole output is in {log})")
+
+
+@contextlib.contextmanager
+def process_group(
+    command: Sequence[str] | str, *, log: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start a program in a process group of its own; at the end of the body kill what is left of the group.
+
+    It prints into `log`, not into a pipe: a background process that keeps a pipe open would be waited for.
+    """
+    process = subprocess.Popen(
+        command, cwd=cwd, env=env, shell=isinstance(command, str),
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _print_new(log: Path, at: int, *, to_the_end: bool = False) -> int:

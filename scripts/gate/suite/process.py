@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gate.cli import process_group
 from gate.containers import cleanup
 
 Record = dict[str, Any]
@@ -66,12 +64,11 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
     environ = {**process.environ, "SAM_COMPAT_REPORT": str(process.report)}
     command = [str(process.python), "-m", "pytest", "-p", "sam_compat_plugin", *process.arguments]
     ending = Ending()
-    with process.log.open("ab") as log:
-        pytest = subprocess.Popen(
-            command, cwd=process.worktree, env=environ,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
+    try:
+        with (
+            process.log.open("ab") as log,
+            process_group(command, log=log, cwd=process.worktree, env=environ) as pytest,
+        ):
             while True:
                 ending.code = pytest.poll()
                 for record in _records(process.report)[len(ending.records) :]:
@@ -80,11 +77,8 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
                 if ending.code is not None or time.monotonic() > deadline or stop.is_set():
                     return ending
                 time.sleep(0.1)
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies
-                os.killpg(pytest.pid, signal.SIGKILL)
-            pytest.wait()
-            cleanup.kill(f"{process.mark}/")
+    finally:
+        cleanup.kill(f"{process.mark}/")
 
 
 def _folders(environ: Mapping[str, str]) -> list[str]:
