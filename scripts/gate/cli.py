@@ -143,8 +143,8 @@ def stream(
     with log.open("a+b") as output:
         output.write(f"{chr(10) if output.tell() else ''}{shown}\n".encode())
         output.flush()
-        at, began = output.tell(), time.monotonic()
-        spoke = began
+        start, began = output.tell(), time.monotonic()
+        at, spoke = start, began
         try:
             with process_group(arguments, log=output, cwd=cwd, env=env) as process:
                 while (code := process.poll()) is None and time.monotonic() - began < STEP_LIMIT:
@@ -158,6 +158,8 @@ def stream(
             raise GateError(f"{failure}: {error.filename} was not found: install it") from None
     _print_new(log, at, to_the_end=True)
     if code != 0:
+        if b"no space left on device" in log.read_bytes()[start:].lower():  # of this machine or of the engine's
+            raise GateError(f"{failure}: No space left on a disk (see {log}); free some and run again")
         how = f"did not end within {STEP_LIMIT} s" if code is None else f"exit code {code}"
         raise GateError(f"{failure} ({how}; the whole output is in {log})")
 

@@ -184,6 +184,17 @@ def test_a_step_that_fails_names_its_log(tmp_path: Path) -> None:
         stream(["no-such-program"], failure="it failed", log=log)
 
 
+def test_a_step_that_finds_a_disk_full_says_that(tmp_path: Path) -> None:
+    """Whatever else its failure could mean."""
+    full = "echo 'failed to copy x: No space left on device (os error 28)'; exit 2"
+    with pytest.raises(
+        GateError, match=r"^it failed: No space left on a disk \(see .*/log\); free some and run again$"
+    ):
+        stream(full, failure="it failed", log=tmp_path / "log")
+    with pytest.raises(GateError, match=r"^it failed \(exit code 2; the whole output is in "):
+        stream("exit 2", failure="it failed", log=tmp_path / "log")
+
+
 def test_a_program_that_may_not_be_run_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is any program for a user who may not read a folder on PATH."""
     (tmp_path / "tool").touch()
