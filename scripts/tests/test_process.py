@@ -26,6 +26,21 @@ from gate.suite import environment
 print(*(environment.free_port() for _ in range(400)), flush=True)
 sys.stdin.read()
 """
+THREADS = f"""
+import sys, threading
+sys.path.insert(0, {SCRIPTS!r})
+from gate.containers import cleanup
+def start():
+    while not over.is_set():
+        threading.Thread(target=int).start()
+over = threading.Event()
+threads = [threading.Thread(target=start) for _ in range(3)]
+for thread in threads: thread.start()
+try:
+    for _ in range(300): cleanup.kill_children()
+finally:
+    over.set()
+"""
 
 
 @pytest.fixture
@@ -86,6 +101,11 @@ def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(
     with pytest.raises(GateError, match="Lost the Docker event stream"):
         runner._run_parts(suite, [Part(f"{number}", ("t",), 1.0) for number in range(4)], 60)
     assert made == [0]
+
+
+def test_threads_that_end_meanwhile_do_not_end_the_clean_up() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ports_of_two_runs_differ() -> None:

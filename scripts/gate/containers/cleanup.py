@@ -119,11 +119,19 @@ def kill_children() -> None:
 
     When no shard runs any longer, these are what the suite left: also a daemon without our mark in its environment.
     """
-    tasks, refused = Path("/proc/self/task"), set[int]()
-    while children := {int(pid) for task in tasks.glob("*/children") for pid in task.read_text().split()} - refused:
+    refused = set[int]()
+    while children := _children() - refused:
         for child in children:
             try:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             except OSError:  # another user's
                 refused.add(child)
+
+
+def _children() -> set[int]:
+    found = set[int]()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # that thread has ended meanwhile
+            found |= set(map(int, children.read_text().split()))
+    return found
