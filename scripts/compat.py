@@ -24,9 +24,9 @@ def main() -> int:
         selection.check_engine(client, tested)
         selection.warn_if_short(shards.jobs(settings))
         workspace.delete_findings(platform)
+        gate = model.required(settings, samcli.origin(settings))
         runs = [run_suite(client, settings, tested, checkout) for checkout in samcli.installed(settings)]
         shards.keep_durations(runs)
-        gate = model.required(settings, samcli.origin(settings))
         reasons = rules.unmet(gate, tested, runs)
         reasons += rules.moved_tag(tested, engine.image_id(client, tested.reference))
         verdict = Verdict(gate, tested, runs, reasons)
