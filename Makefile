@@ -6,6 +6,8 @@ READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 FIND_PYTHON = @command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) was not found: install Python 3.11 or newer, on Debian and Ubuntu the package python3' >&2; exit 2; }
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
+# A Python that was upgraded or removed since takes its venv along.
+BROKEN := $(shell test ! -e $(READY) || $(VENV)/bin/python -I -c 'import dotenv' 2>/dev/null || rm -f $(READY))
 # They would keep Python from finding the scripts' modules, or find others.
 unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
 # Nothing is written outside of .cache and .compat: a repository that does not ignore it would count as changed.

@@ -343,6 +343,13 @@ def test_containers_of_another_gate_that_runs_are_left_apart(
     assert found.green, found.reasons
 
 
+def test_another_clone_that_lists_the_packages_of_its_image_is_left_apart(gate: Gate, other_image: str) -> None:
+    """That happens when `make image` or a comparison with the published image runs there."""
+    listing = "sam-compat-0123abcd-packages"
+    found = gate.judged("tests/evidence/test_stranger.py", UV_TEST_STRANGER=listing)
+    assert found.green, found.reasons
+
+
 @containerd
 def test_red_when_the_tag_was_moved(gate: Gate, docker_client: docker.DockerClient, other_image: str) -> None:
     try:
@@ -391,6 +398,9 @@ def test_labels_and_tag_of_a_git_source(
     assert labels == {"version": "1.2.3", "revision": commit, "source": "https://host/emulator.git"}
     (tmp_path / "health").write_text("changed\n")
     assert gate.make("image", **settings).returncode == 0
+    assert gate.make("image", EMULATOR_SOURCE=str(emulator), EMULATOR_TAG="pr-no-commit").returncode == 0
+    outside = docker_client.images.get(f"{REPOSITORY}:pr-no-commit")
+    assert outside.labels["org.opencontainers.image.revision"] == "", "not one that the base image has"
     dirty = docker_client.images.get(f"{REPOSITORY}:pr-{commit[:12]}-dirty")
     assert dirty.labels["org.opencontainers.image.revision"] == f"{commit}-dirty"
 

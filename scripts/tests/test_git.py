@@ -63,6 +63,22 @@ def test_resolve(repository: Path, ref: str, names: str) -> None:
     assert resolve(repository, ref) == git("rev-parse", names, cwd=repository)
 
 
+@pytest.mark.parametrize(("name", "value"), [("safe.bareRepository", "explicit"), ("core.attributesFile", "{}")])
+def test_configuration_of_the_user_changes_nothing(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    (tmp_path / "attributes").write_text("* text eol=crlf\n")
+    (repository / "lines").write_text("one\ntwo\n")
+    commit_all(repository)
+    (tmp_path / "user").mkdir()
+    git(
+        "config", "--file", str(tmp_path / "user/.gitconfig"), name, value.format(tmp_path / "attributes"), cwd=tmp_path
+    )
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    export(repository, resolve(repository, "develop"), tmp_path / "files")
+    assert (tmp_path / "files/lines").read_bytes() == b"one\ntwo\n"
+
+
 @pytest.mark.parametrize("digits", [40, 12, 7])
 def test_resolve_a_commit_that_no_ref_points_to(repository: Path, digits: int) -> None:
     git("tag", "--delete", "v1.9.0", cwd=repository)

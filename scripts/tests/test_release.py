@@ -145,6 +145,8 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("a committed ref compared", lambda v: v["gate"].update(refs=[], compared_refs=["develop"]), "was not required"),
     ("a committed file missing", lambda v: v["gate"].update(tests=v["gate"]["tests"][:3]), "was not required"),
     ("a lower minimum", lambda v: v["gate"].update(min_passed=1), "COMPAT_MIN_PASSED was 1; 35 is committed"),
+    ("another baseline", lambda v: v["gate"].update(baseline="v1.2.0"), "COMPAT_BASELINE was v1.2.0; latest is"),
+    ("no baseline", lambda v: v["gate"].pop("baseline"), "COMPAT_BASELINE was empty; latest is committed"),
     ("a huge minimum", lambda v: v["gate"].update(min_passed=10**30), "Only 40 tests passed"),
     ("a minimum that is true", lambda v: v["gate"].update(min_passed=True), "gate.min_passed is True"),
     ("a minimum that is text", lambda v: v["gate"].update(min_passed="35"), "gate.min_passed is '35'"),

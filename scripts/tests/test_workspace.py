@@ -103,6 +103,16 @@ def test_missing_python_is_one_line_that_names_its_package(tmp_path: Path, targe
     )
 
 
+def test_venv_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
+    venv = tmp_path / "clone/.cache/venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python").symlink_to(tmp_path / "removed/python3")
+    for name in ("ready", "pyvenv.cfg"):
+        (venv / name).touch()
+    os.utime(venv / "ready", (2e9, 2e9))  # newer than what it is made of
+    assert "no venv in -m venv --clear .cache/venv" in make(tmp_path / "clone").stdout
+
+
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_make_refuses_such_a_folder_before_it_makes_a_venv(tmp_path: Path, odd: str) -> None:
     done = make(tmp_path / odd)

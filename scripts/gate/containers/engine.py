@@ -15,6 +15,8 @@ from gate.cli import GateError, call
 
 Client = docker.DockerClient
 ERRORS = (DockerException, RequestException)
+# They would send a build or a question to another builder, or take another platform than the engine's.
+NOT_HANDED_ON = {"BUILDX_BUILDER", "DOCKER_DEFAULT_PLATFORM"}
 
 
 def environment() -> dict[str, str]:
@@ -31,6 +33,11 @@ def environment() -> dict[str, str]:
         default = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
         found |= {"DOCKER_CERT_PATH": os.environ.get("DOCKER_CERT_PATH") or default, "DOCKER_TLS_VERIFY": "1"}
     return found
+
+
+def cli_environment() -> dict[str, str]:
+    """Return the environment of the docker CLI: the caller's, without what names another builder or platform."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
 
 
 def connect() -> docker.DockerClient:

@@ -14,7 +14,7 @@ import docker
 
 from gate import workspace
 from gate.cli import GateError, stream
-from gate.containers.engine import ERRORS, image_id, remove_container, short
+from gate.containers.engine import ERRORS, cli_environment, image_id, remove_container, short
 from gate.settings import local
 
 LABEL = "org.opencontainers.image"
@@ -83,7 +83,7 @@ def take(client: docker.DockerClient, name: str) -> tuple[str, str]:
         if "." in registry or ":" in registry or registry == "localhost":
             try:
                 failure = f"EMULATOR_IMAGE: {name} cannot be pulled"
-                stream(["docker", "pull", name], failure=failure, log=workspace.PULL_LOG)
+                stream(["docker", "pull", name], failure=failure, log=workspace.PULL_LOG, env=cli_environment())
             except GateError as error:
                 print(f"{error}; looking for it in the engine", flush=True)
         found = name

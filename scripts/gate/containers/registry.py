@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.cli import LAST_LINES, MISSING, GateError, stream
+from gate.containers.engine import cli_environment
 from gate.containers.images import LABEL
 
 PATIENCE = 300  # seconds for one question to a registry
-# They would send the questions to another builder, or push another platform than the image has.
-NOT_HANDED_ON = {"BUILDX_BUILDER", "DOCKER_DEFAULT_PLATFORM"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def versions(reference: str) -> set[str]:
 
 def push(reference: str, log: Path) -> None:
     """Push what an engine's tag names. Raises GateError if that fails."""
-    stream(["docker", "push", reference], failure=f"docker push {reference} failed", log=log, env=_environment())
+    stream(["docker", "push", reference], failure=f"docker push {reference} failed", log=log, env=cli_environment())
 
 
 def copy(reference: str, sources: Iterable[str]) -> None:
@@ -94,15 +92,11 @@ def _repository(reference: str) -> str:
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
-
-
 def _docker(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
     command = ["docker", *arguments]
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=_environment()
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=cli_environment()
         )
     except MISSING:
         raise GateError("docker was not found: install it") from None

@@ -1,6 +1,5 @@
 """The emulator: the folder it is built in, the revision of that, and the build."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -8,14 +7,14 @@ from pathlib import Path
 
 from gate import workspace
 from gate.cli import GateError, call, stream, tools_path
+from gate.containers import engine
 from gate.containers.images import LABEL
 from gate.settings import Settings, local
 from gate.sources import git
 from gate.text import without_secrets
 
-# Of the make that called this: its options and variables would reach a prebuild that is make itself. Another builder's
-# images would not be in the engine.
-NOT_HANDED_ON = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHONDONTWRITEBYTECODE", "BUILDX_BUILDER"}
+# Of the make that called this: its options and variables would reach a prebuild that is make itself.
+NOT_HANDED_ON = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHONDONTWRITEBYTECODE"}
 
 
 def fetch(settings: Settings) -> tuple[Path, str]:
@@ -66,7 +65,8 @@ def build(folder: Path, labels: dict[str, str], tag: str, log: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Not --iidfile: in containerd's store it may hold an id that the engine does not know an image by.
         command = ["docker", "buildx", "build", "--load", "--progress=plain", f"--tag={tag}"]
-        command += [f"--label={LABEL}.{name}={value}" for name, value in labels.items() if value]
+        # An empty one, too: the base image's own is not this image's. A version may be the Dockerfile's.
+        command += [f"--label={LABEL}.{name}={value}" for name, value in labels.items() if value or name != "version"]
         command += _without_the_gate(folder, Path(scratch))
         stream(
             [*command, "."], failure=f"docker build failed in {folder}", log=log, cwd=folder, env=_environment(folder)
@@ -122,7 +122,7 @@ def wheel_version(folder: Path) -> str:
 
 def _environment(folder: Path) -> dict[str, str]:
     """Return the environment of EMULATOR_PREBUILD and of the build."""
-    kept = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
+    kept = {name: value for name, value in engine.cli_environment().items() if name not in NOT_HANDED_ON}
     if (commit := _commit(folder)[0]) and "SOURCE_DATE_EPOCH" not in kept:
         # The same wheel and image twice, so that no layer is built again.
         failure = f"git log failed in {folder}"

@@ -17,8 +17,11 @@ RELEASE = re.compile(r"refs/tags/v(\d+)\.(\d+)\.(\d+)")
 KEPT = re.compile(
     "GIT_(CONFIG|SSL|SSH|ASKPASS|PROXY|HTTP|CURL|TRACE|PROTOCOL|ALLOW_PROTOCOL|EXEC_PATH|CEILING|DISCOVERY)"
 )
-# Ignore the user's configuration: what is tested is what was committed.
-PLAIN = ("-c", "core.autocrlf=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+# Ignore the user's configuration: what is tested is what was committed, and git prints what it was asked for.
+PLAIN = (
+    "-c", "core.autocrlf=false", "-c", f"core.attributesFile={os.devnull}", "-c", f"core.hooksPath={os.devnull}",
+    "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "safe.bareRepository=all",
+)  # fmt: skip
 
 
 def git(*arguments: str | Path, failure: str, cwd: Path | None = None, index: Path | None = None) -> str:
@@ -39,7 +42,7 @@ def environment(index: Path | None = None) -> dict[str, str]:
     """Return the environment of git: the caller's, without what would make it read other files than it is asked for."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or KEPT.match(name)}
     # Replacements (`git replace`) are not what was committed.
-    ours = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
+    ours = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ATTR_NOSYSTEM": "1", "LC_ALL": "C"}
     return kept | ours | ({"GIT_INDEX_FILE": str(index)} if index else {})
 
 

@@ -184,7 +184,9 @@ def _whole(home: Path, url: str) -> bool:
         note = workspace.read_json(_note(home), remedy="")
         # A venv does not survive a move of the clone.
         same = (note["source"], note["home"], note["gate"]) == (url, str(home), workspace.version())
-        return same and isinstance(note["version"], str) and note["fingerprint"] == fingerprint(home)
+        # Its interpreter is a link: the Python behind it may be gone.
+        there = (home / "venv/bin/python").exists() and isinstance(note["version"], str)
+        return same and there and note["fingerprint"] == fingerprint(home)
     except (GateError, KeyError, TypeError):
         return False
 

@@ -66,7 +66,8 @@ def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> 
     """
     published = f"{settings.emulator_repository}:{settings.compat_baseline}"
     try:
-        stream(["docker", "pull", published], failure=f"{published} cannot be pulled", log=workspace.PULL_LOG)
+        failure, environ = f"{published} cannot be pulled", engine.cli_environment()
+        stream(["docker", "pull", published], failure=failure, log=workspace.PULL_LOG, env=environ)
     except GateError as error:
         if not engine.image_id(client, published):
             raise GateError(f"{error}, and the engine has none") from None

@@ -16,7 +16,7 @@ OUTCOMES = ("passed", "skipped", "failed")  # the worst last
 
 @dataclass(frozen=True)
 class Gate:
-    """What a run required. `samcli_source` is without secrets; `version` is that of the gate itself."""
+    """What a run required. `samcli_source` is without secrets; `version` is that of the gate."""
 
     samcli_source: str
     refs: tuple[str, ...]
@@ -25,6 +25,7 @@ class Gate:
     min_passed: int
     reruns: int
     version: str = ""
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ def required(settings: Settings, origin: str = "") -> Gate:
         min_passed=settings.compat_min_passed,
         reruns=settings.compat_reruns,
         version=workspace.version(),
+        baseline=settings.compat_baseline,
     )
 
 

@@ -39,6 +39,8 @@ def weaker(found: Gate, required: Gate) -> list[str]:
         reasons.append(f"COMPAT_MIN_PASSED was {found.min_passed}; {required.min_passed} is committed")
     if found.reruns > required.reruns:
         reasons.append(f"COMPAT_RERUNS was {found.reruns}; {required.reruns} is committed")
+    if found.baseline != required.baseline:  # a worse one would make regressions pre-existing
+        reasons.append(f"COMPAT_BASELINE was {found.baseline or 'empty'}; {required.baseline or 'empty'} is committed")
     return reasons
 
 
