@@ -32,6 +32,7 @@ BOTH = ("linux/amd64", "linux/arm64")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "CACHE", tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
     monkeypatch.setattr(workspace, "COMPAT", tmp_path / "compat")
     monkeypatch.setattr(workspace, "EMULATOR", tmp_path / "cache/emulator")
     for name in ("FETCH_LOG", "PULL_LOG"):
