@@ -32,7 +32,7 @@ def main() -> int:
         client.images.get(image).tag(settings.emulator_repository, tag)
         if image == BUILT:
             client.images.remove(BUILT)
-        listed = images.packages(client, found.image_id, f"{workspace.clone_name()}-packages")
+        listed = images.packages(client, found.image_id)
         made = dataclasses.replace(found, reference=f"{settings.emulator_repository}:{tag}", packages=listed)
         candidate.save(made, settings)
         if settings.compat_save_image:  # here, before any code of aws-sam-cli runs on this machine

@@ -145,17 +145,14 @@ def stream(
         output.flush()
         start, began = output.tell(), time.monotonic()
         at, spoke = start, began
-        try:
-            with process_group(arguments, log=output, cwd=cwd, env=env) as process:
-                while (code := process.poll()) is None and time.monotonic() - began < STEP_LIMIT:
-                    time.sleep(0.1)
-                    if (now := _print_new(log, at)) > at:
-                        at, spoke = now, time.monotonic()
-                    elif time.monotonic() - spoke > HEARTBEAT:
-                        spoke = time.monotonic()
-                        print(f"  | … still running after {spoke - began:.0f} s", flush=True)
-        except MISSING as error:
-            raise GateError(f"{failure}: {error.filename} was not found: install it") from None
+        with process_group(arguments, failure=failure, log=output, cwd=cwd, env=env) as process:
+            while (code := process.poll()) is None and time.monotonic() - began < STEP_LIMIT:
+                time.sleep(0.1)
+                if (now := _print_new(log, at)) > at:
+                    at, spoke = now, time.monotonic()
+                elif time.monotonic() - spoke > HEARTBEAT:
+                    spoke = time.monotonic()
+                    print(f"  | … still running after {spoke - began:.0f} s", flush=True)
     _print_new(log, at, to_the_end=True)
     if code != 0:
         if b"no space left on device" in log.read_bytes()[start:].lower():  # of this machine or of the engine's
@@ -166,16 +163,20 @@ def stream(
 
 @contextlib.contextmanager
 def process_group(
-    command: Sequence[str] | str, *, log: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None
+    command: Sequence[str] | str, *, failure: str, log: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """Start a program in a process group of its own; at the end of the body kill what is left of the group.
 
-    It prints into `log`, not into a pipe: a background process that keeps a pipe open would be waited for.
+    It prints into `log`, not into a pipe: a background process that keeps a pipe open would be waited for. Raises
+    GateError with `failure` if the program is missing.
     """
-    process = subprocess.Popen(
-        command, cwd=cwd, env=env, shell=isinstance(command, str),
-        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=env, shell=isinstance(command, str),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    except MISSING as error:
+        raise GateError(f"{failure}: {error.filename} was not found: install it") from None
     try:
         yield process
     finally:

@@ -390,8 +390,8 @@ def test_packages_are_those_that_pip_lists(
 
     monkeypatch.setattr(ContainerCollection, "create", keeps_logs_its_own_way)
     monkeypatch.setattr(images, "LISTING", 2)
-    name = f"{REPOSITORY.rpartition('/')[2]}-packages"
-    assert images.packages(docker_client, pip, name) == SAYS[number][1]
+    name = f"{workspace.clone_name()}-packages"
+    assert images.packages(docker_client, pip) == SAYS[number][1]
     assert not docker_client.containers.list(all=True, filters={"name": name})
 
 

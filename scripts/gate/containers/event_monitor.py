@@ -15,10 +15,10 @@ from docker.errors import NotFound
 
 from gate.cli import GateError
 from gate.containers import engine
+from gate.containers.images import LISTING_NAME
 from gate.workspace import PREFIX
 
 PATIENCE = 120.0  # seconds for an event that must come: the engine may be busy
-LISTING = re.compile(rf"{PREFIX}[0-9a-f]{{8}}-packages")  # of another clone: the image's pip, without a network
 LOST = "Lost the Docker event stream"
 SIGTERM = 1 << (signal.SIGTERM - 1)  # its bit in the masks of /proc
 
@@ -122,7 +122,7 @@ def _started(
 ) -> None:
     name, own, image = names
     image_id = created.get(container) or _image_of(client, container)
-    if not own and (LISTING.fullmatch(name) or any(name.startswith(f"{gate}-") for gate in watch.gates)):
+    if not own and (LISTING_NAME.fullmatch(name) or any(name.startswith(f"{gate}-") for gate in watch.gates)):
         return
     if own:
         watch.starts.setdefault(own, Counter())[image_id or "unknown"] += 1

@@ -19,6 +19,7 @@ from gate.settings import local
 
 LABEL = "org.opencontainers.image"
 LISTING = 60  # seconds that an image's pip has; measured 1
+LISTING_NAME = re.compile(rf"{workspace.PREFIX}[0-9a-f]{{8}}-packages")  # of its container, in any clone
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def describe(client: docker.DockerClient, reference: str) -> Image:
     )
 
 
-def packages(client: docker.DockerClient, image: str, name: str) -> dict[str, str]:
-    """Return the durable packages in an image by its own pip, run in a container called `name`; none if pip fails."""
+def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
+    """Return the durable packages in an image by its own pip, in a container without a network; none if it fails."""
+    name = f"{workspace.clone_name()}-packages"
     remove_container(client, name)
     try:
         options = {"entrypoint": "pip", "name": name, "network_mode": "none", "detach": True}
@@ -82,14 +84,18 @@ def take(client: docker.DockerClient, name: str) -> tuple[str, str]:
         registry = name.partition("/")[0] if "/" in name else ""
         if "." in registry or ":" in registry or registry == "localhost":
             try:
-                failure = f"EMULATOR_IMAGE: {name} cannot be pulled"
-                stream(["docker", "pull", name], failure=failure, log=workspace.PULL_LOG, env=cli_environment())
+                pull(name, f"EMULATOR_IMAGE: {name} cannot be pulled")
             except GateError as error:
                 print(f"{error}; looking for it in the engine", flush=True)
         found = name
     if (image := image_id(client, found)) is None:
         raise GateError(f"EMULATOR_IMAGE: there is no image {name} in the engine: build or pull it")
     return image, f"pr-{short(image)}"
+
+
+def pull(name: str, failure: str) -> None:
+    """Pull an image for the engine's own platform. Raises GateError with `failure` if it cannot be pulled."""
+    stream(["docker", "pull", name], failure=failure, log=workspace.PULL_LOG, env=cli_environment())
 
 
 def load(tar: Path) -> str:

@@ -5,8 +5,7 @@ from collections import defaultdict
 
 import docker
 
-from gate import workspace
-from gate.cli import GateError, stream
+from gate.cli import GateError
 from gate.containers import engine, images
 from gate.containers.images import Image
 from gate.settings import Settings
@@ -66,8 +65,7 @@ def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> 
     """
     published = f"{settings.emulator_repository}:{settings.compat_baseline}"
     try:
-        failure, environ = f"{published} cannot be pulled", engine.cli_environment()
-        stream(["docker", "pull", published], failure=failure, log=workspace.PULL_LOG, env=environ)
+        images.pull(published, f"{published} cannot be pulled")
     except GateError as error:
         if not engine.image_id(client, published):
             raise GateError(f"{error}, and the engine has none") from None
@@ -77,7 +75,7 @@ def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> 
         raise GateError(f"{published} is the candidate itself")
     tag = f"pr-baseline-{engine.short(found.image_id)}"
     client.images.get(found.image_id).tag(settings.emulator_repository, tag)
-    packages = images.packages(client, found.image_id, f"{workspace.clone_name()}-packages")
+    packages = images.packages(client, found.image_id)
     return dataclasses.replace(found, reference=f"{settings.emulator_repository}:{tag}", packages=packages)
 
 

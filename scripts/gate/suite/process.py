@@ -63,11 +63,12 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
     process.report.write_text("", encoding="utf-8")
     environ = {**process.environ, "SAM_COMPAT_REPORT": str(process.report)}
     command = [str(process.python), "-m", "pytest", "-p", "sam_compat_plugin", *process.arguments]
+    failure = f"pytest cannot be started in {process.worktree}"
     ending = Ending()
     try:
         with (
             process.log.open("ab") as log,
-            process_group(command, log=log, cwd=process.worktree, env=environ) as pytest,
+            process_group(command, failure=failure, log=log, cwd=process.worktree, env=environ) as pytest,
         ):
             while True:
                 ending.code = pytest.poll()
