@@ -3,13 +3,11 @@
 from gate import workspace
 from gate.cli import run_main
 from gate.containers import engine
-from gate.containers.images import Image
-from gate.settings import Settings, load
+from gate.settings import load
 from gate.sources import samcli
-from gate.sources.samcli import Checkout
-from gate.suite import baseline, runner, selection, shards, timeline
+from gate.suite import runner, selection, shards, timeline
 from gate.verdict import candidate, model, report, rules
-from gate.verdict.model import Run, Verdict
+from gate.verdict.model import Verdict
 
 
 @engine.errors_explained()
@@ -25,8 +23,7 @@ def main() -> int:
         selection.warn_if_short(shards.jobs(settings))
         workspace.delete_findings(platform)
         gate = model.required(settings, samcli.origin(settings))
-        runs = [run_suite(client, settings, tested, checkout) for checkout in samcli.installed(settings)]
-        shards.keep_durations(runs)
+        runs = [runner.run(client, settings, checkout, tested) for checkout in samcli.installed(settings)]
         reasons = rules.unmet(gate, tested, runs)
         reasons += rules.moved_tag(tested, engine.image_id(client, tested.reference))
         verdict = Verdict(gate, tested, runs, reasons)
@@ -38,21 +35,6 @@ def main() -> int:
             raise
     print(*timeline.of_single_test(runs), report.terminal(verdict), sep="\n", flush=True)
     return 0 if verdict.green else 1
-
-
-def run_suite(client: engine.Client, settings: Settings, tested: Image, checkout: Checkout) -> Run:
-    """Run the suite of one aws-sam-cli against the candidate; what failed, against the published image too."""
-    source = checkout.home / "src"
-    tests, problems = selection.select(source, settings.samcli_tests)
-    plan = runner.Plan(tests, checkout.slug, settings.compat_reruns, settings.compat_timeout)
-    if tests and checkout.uses_image:
-        found = runner.run(client, settings, checkout, tested, plan)
-    else:
-        found = runner.nothing(checkout)
-    found.problems += problems
-    found.uncovered = selection.uncovered(source, settings.samcli_tests)
-    baseline.attribute(client, settings, tested, checkout, found)
-    return found
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ PREFIX = "sam-compat-"  # of the names of what the gate makes in the engine
 TEST_RESULT = "test-result.json"
 SCRATCH = CACHE / "scratch"
 EMULATOR = CACHE / "emulator"
-DURATIONS = CACHE / "durations.json"
 INSTALLED = CACHE / "samcli.json"
 RUN = CACHE / "run.json"
 INSTALL_LOG = CACHE / "logs/install.log"

@@ -60,6 +60,18 @@ def test_regressions_and_pre_existing_failures(compared: tuple[Judged, str]) -> 
     assert found.run["baseline"]["reference"].startswith(f"{REPOSITORY}:pr-baseline-")
 
 
+def test_what_failed_is_compared_while_other_tests_still_run_once_the_run_will_be_red(worse: Gate) -> None:
+    tests = ("test_failing.py::test_bad", "test_steps.py::test_health", "test_slow.py::test_slow[0]")
+    found = worse.judged(" ".join(f"tests/{test}" for test in tests), COMPAT_JOBS="3")
+    lines = found.output.splitlines()
+    compared = lines.index("running what failed against published too")
+    assert compared < next(number for number, line in enumerate(lines) if "test_slow" in line and "passed" in line)
+    assert attributions(found) == {
+        "test_steps.py::test_health": "regression",
+        "test_failing.py::test_bad": "pre-existing",
+    }
+
+
 def test_page_of_a_job_is_the_summary(compared: tuple[Judged, str]) -> None:
     found, page = compared
     assert found.files["summary.md"] == page

@@ -58,7 +58,7 @@ class Suite:
     """A test file in a folder of its own, run in a session of its own: the plugin kills its process group."""
 
     def __init__(self, folder: Path, text: str = SUITE, conftest: str = "") -> None:
-        self.folder, self.report = folder, folder / "report.jsonl"
+        self.folder, self.report, self.request = folder, folder / "report.jsonl", folder / "report.hand-over"
         (folder / "pkg").mkdir()
         (folder / "pkg/test_it.py").write_text(text)
         (folder / "conftest.py").write_text(conftest)
@@ -184,11 +184,56 @@ def test_a_record_is_read_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_progress_is_a_line_for_each_test(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress("develop", 2, 100.0)
+    progress = Progress("develop")
+    progress.show({"collected": ["a.py::T::t[\x1b]", "a.py::u"]}, 0.0)
     for name in ("started", "finished"):
-        progress.show({name: "a.py::T::t[\x1b]", "outcome": "failed", "began": 1.0, "ended": 3.5})
-    progress.show({"finished": "a.py::u", "outcome": "passed", "began": 1.0, "ended": 1.0})
+        progress.show({name: "a.py::T::t[\x1b]", "outcome": "failed", "began": 1.0, "ended": 3.5}, 100.0)
+    progress.show({"finished": "a.py::u", "outcome": "passed", "began": 1.0, "ended": 1.0}, 0.0)
     assert capsys.readouterr().out.splitlines() == [
         "develop [1/2] 0 s, about 100 s left: T::t[\\x1b] failed 2.5 s",
         "develop [2/2] 0 s: u passed 0.0 s",
     ]
+
+
+# --- tests that are handed over to another shard
+
+SLOW = """
+import time, unittest
+
+class TestSlow(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls): print("set-up")
+    @classmethod
+    def tearDownClass(cls): print("tear-down")
+
+def add(number):
+    setattr(TestSlow, f"test_{number}", lambda self: time.sleep(1.2 if number < 2 else 0))
+for number in range(6): add(number)
+"""
+ALL = [f"pkg/test_it.py::TestSlow::test_{number}" for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("first", "kept"),
+    [(ALL[4], 4), (ALL[2], 2), (ALL[0], 2), ("pkg/test_it.py::test_unknown", 6), ("", 6)],
+    ids=["later", "the one after the next", "one that has begun", "unknown", "half written"],
+)
+def test_tests_that_are_handed_over_do_not_run_here_and_the_others_do(tmp_path: Path, first: str, kept: int) -> None:
+    """Asked while the first test runs: that one and the next one always stay."""
+    suite = Suite(tmp_path, SLOW)
+    suite.request.write_text(first)
+    output = suite.run("-s", f"--junitxml={tmp_path}/x.xml")
+    assert [record["handed_over"] for record in suite.records("handed_over")] == [ALL[kept:]]
+    assert [record["finished"] for record in suite.records("finished")] == ALL[:kept]
+    assert (output.count("set-up"), output.count("tear-down")) == (1, 1)
+    assert f"{kept} passed" in output
+    results, wrong = junit.read(tmp_path / "x.xml", ALL[:kept])
+    assert (list(results), wrong) == (ALL[:kept], [])
+    assert not suite.request.exists()
+
+
+def test_shard_that_is_not_asked_hands_over_nothing(tmp_path: Path) -> None:
+    suite = Suite(tmp_path, SLOW)
+    suite.run()
+    assert suite.records("handed_over") == []
+    assert len(suite.records("finished")) == 6

@@ -6,16 +6,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from gate import workspace
-from gate.cli import GateError
-from gate.suite import environment, process, runner
+from gate.suite import environment, process
 from gate.suite.process import Ending, Process
-from gate.suite.shards import Part
 from gate.workspace import PLUGIN, ROOT
 
 SCRIPTS = str(ROOT / "scripts")
@@ -77,30 +72,6 @@ def run(worktree: Path, tests: str, seconds: float) -> Ending:
 )
 def test_ending_is_described(worktree: Path, tests: str, how: str) -> None:
     assert str(run(worktree, tests, seconds=4 if "sleep" in tests else 60)) == how
-
-
-def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A checkout of aws-sam-cli takes seconds, and there may be one for each slot."""
-    made: list[int] = []
-
-    class Watch:
-        @property
-        def broken(self) -> str:
-            return "it was closed" if made else ""
-
-    def part(_suite: object, _part: object, slot: int, *_: object) -> dict[str, object]:
-        made.append(slot)
-        time.sleep(0.5)
-        return {}
-
-    monkeypatch.setattr(workspace, "DURATIONS", tmp_path / "durations.json")
-    monkeypatch.setattr(runner, "run_shard", part)
-    suite: Any = SimpleNamespace(watch=Watch(), stop=threading.Event(), jobs=1, label="develop")
-    with pytest.raises(GateError, match="Lost the Docker event stream"):
-        runner._run_parts(suite, [Part(f"{number}", ("t",), 1.0) for number in range(4)], 60)
-    assert made == [0]
 
 
 def test_threads_that_end_meanwhile_do_not_end_the_clean_up() -> None:

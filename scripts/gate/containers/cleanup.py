@@ -46,7 +46,7 @@ def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
 
 
 def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
-    """Kill the processes of a run; remove its volume, its containers and those that mount something of this clone's.
+    """Kill the processes of a run; remove its volumes, its containers and those that mount something of this clone's.
 
     Looks again until none is left: a request that was under way when a run was interrupted may still make one.
     """
@@ -60,8 +60,9 @@ def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
             for container in found:
                 with contextlib.suppress(*engine.ERRORS):
                     engine.remove_container(client, container)
-        with contextlib.suppress(docker.errors.NotFound):
-            client.api.remove_volume(f"{workspace.PREFIX}{run}")
+        for volume in client.api.volumes()["Volumes"] or []:
+            if volume["Name"].startswith(f"{workspace.PREFIX}{run}-"):
+                client.api.remove_volume(volume["Name"])
         workspace.RUN.unlink(missing_ok=True)
 
 

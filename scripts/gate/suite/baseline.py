@@ -1,7 +1,11 @@
 """Whose fault: the tests that failed, run again against the published image."""
 
+import contextlib
 import dataclasses
 from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
 
 import docker
 
@@ -9,53 +13,91 @@ from gate.cli import GateError
 from gate.containers import engine, images
 from gate.containers.images import Image
 from gate.settings import Settings
-from gate.sources.samcli import Checkout
-from gate.suite import runner
+from gate.suite.evidence import gathered
+from gate.suite.one_shard import Results, Suite
+from gate.suite.shards import Scheduler
 from gate.verdict.model import Difference, Run, TestResult
 
 ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
-# Seconds for one shard. A test that fails in time with the candidate needs no longer here, and one that hangs with
-# both images must not take COMPAT_TIMEOUT twice.
-TIMEOUT = 600
+# The verdict is red already, and must not be lost.
+FAILURES = (GateError, OSError, *engine.ERRORS)
 
 
-def attribute(client: docker.DockerClient, settings: Settings, candidate: Image, checkout: Checkout, run: Run) -> None:
-    """Attribute each failed test of a run: regression, pre-existing or unknown, and note what was answered otherwise.
+class Comparison(contextlib.AbstractContextManager["Comparison"]):
+    """The failed tests of a suite, run again against COMPAT_BASELINE in the slots that the suite leaves idle."""
 
-    A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a package
-    it installs changed, not the candidate. Does nothing if nothing failed or COMPAT_BASELINE is empty.
-    """
-    if not run.failed or not settings.compat_baseline:
-        return
-    for test in run.failed:
-        test.attribution = "unknown"
-    try:
-        baseline = image(client, settings, candidate)
-        run.baseline = baseline
-        print(f"running {len(run.failed)} failed tests against {settings.compat_baseline}", flush=True)
-        plan = runner.Plan(
-            tests=[test.id for test in run.failed],
-            label=f"{checkout.slug}-baseline",
-            reruns=0,
-            timeout=min(settings.compat_timeout, TIMEOUT),
-        )
-        found = runner.run(client, settings, checkout, baseline, plan)
-    except (GateError, OSError, *engine.ERRORS) as error:  # the verdict is red already and must not be lost
-        run.unattributed = f"no baseline: {error}"
-        return
-    if not found.containers().get(baseline.image_id):
-        found.problems.append(f"no container of {baseline.reference} was started")
-    if found.unexpected:
-        run.unattributed = f"no baseline: {'; '.join(found.unexpected)}"
-        return
-    results = {test.id: test for test in found.tests}
-    for test in run.failed:
-        if test.id in results:
-            test.attribution = ATTRIBUTION.get(results[test.id].outcome, "unknown")
-    run.unattributed = "; ".join(found.problems)
-    run.differences = differences(run.failed, results)
-    known = set(found.errors)
-    run.errors = {error: number for error, number in run.errors.items() if error not in known}
+    def __init__(self, client: docker.DockerClient, candidate: Suite, scheduler: Scheduler) -> None:
+        self.client, self.candidate, self.scheduler = client, candidate, scheduler
+        self.resources = contextlib.ExitStack()
+        self.suite: Suite | None = None
+        self.results: Results = {}
+        self.tests: set[str] = set()
+        self.error = ""
+
+    def __exit__(self, *raised: Any) -> None:
+        """Stop watching."""
+        self.resources.__exit__(*raised)
+
+    def add(self, test_ids: list[str]) -> None:
+        """Queue the tests that are not there yet. Does nothing if COMPAT_BASELINE is empty."""
+        new, settings = [each for each in test_ids if each not in self.tests], self.candidate.settings
+        if not new or not settings.compat_baseline:
+            return
+        self.tests.update(new)
+        with self._errors_kept():
+            if not self.suite and not self.error:
+                self.candidate.found.baseline = published = image(self.client, settings, self.candidate.image)
+                found = dataclasses.replace(self.candidate.found, tests=[], shards=[], problems=[])
+                suite = dataclasses.replace(self.candidate, kind="baseline", image=published, found=found)
+                print(f"running what failed against {settings.compat_baseline} too", flush=True)
+                self.resources.enter_context(gathered(suite))
+                self.suite = suite
+            if self.suite:
+                self.scheduler.add(self.suite, new)
+
+    def take(self, shard: "Future[Results]") -> None:
+        """Note the results of one of its shards."""
+        with self._errors_kept():
+            self.results |= shard.result()
+
+    def attribute(self, run: Run) -> None:
+        """Attribute each failed test of a run: regression, pre-existing or unknown; note what was answered otherwise.
+
+        A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a
+        package it installs changed, not the candidate.
+        """
+        if not run.failed or not self.tests:
+            return
+        for test in run.failed:
+            test.attribution = "unknown"
+        with self._errors_kept():
+            if self.suite:
+                for ended in self.scheduler.run(self.suite):
+                    for _, shard in ended:
+                        self.take(shard)
+                self.suite.found.tests = list(self.results.values())
+                self.resources.close()
+        if self.suite and self.suite.found.unexpected:
+            self.error = "; ".join(self.suite.found.unexpected)
+        if not self.suite or self.error:
+            run.unattributed = f"no baseline: {self.error}"
+            return
+        published = self.suite.found
+        if not published.containers().get(self.suite.image.image_id):
+            published.problems.append(f"no container of {self.suite.image.reference} was started")
+        for test in run.failed:
+            if test.id in self.results:
+                test.attribution = ATTRIBUTION.get(self.results[test.id].outcome, "unknown")
+        run.unattributed = "; ".join(published.problems)
+        run.differences = differences(run.failed, self.results)
+        run.errors = {error: number for error, number in run.errors.items() if error not in published.errors}
+
+    @contextlib.contextmanager
+    def _errors_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except FAILURES as error:
+            self.error = self.error or str(error)
 
 
 def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> Image:

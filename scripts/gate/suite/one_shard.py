@@ -1,7 +1,9 @@
 """One shard: its pytest process, the evidence of it, and what its tests' results say."""
 
+import itertools
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,48 +13,117 @@ from gate.containers.images import Image
 from gate.settings import Settings
 from gate.sources.samcli import Checkout
 from gate.suite import environment, junit, process, timeline
+from gate.suite.process import Record
 from gate.suite.progress import Progress
-from gate.suite.shards import Part
 from gate.verdict.model import Run, Shard, TestResult
 
+# Seconds for one shard of the baseline. A test that fails in time with the candidate needs no longer there, and one
+# that hangs with both images must not take COMPAT_TIMEOUT twice.
+BASELINE = 600
 MESSAGE = 2000  # characters of a failure's message that are kept
+UNKNOWN = 8.0  # seconds of a test, before another one of its shard has ended
+Results = dict[str, TestResult]
 
 
-@dataclass
+@dataclass(eq=False)
 class Suite:
-    """What the shards of a run share. `label` begins the names of their files, `name` is this run's in the engine."""
+    """Tests of one aws-sam-cli with one image: what their shards share. `run` is this run's name in the engine."""
 
     settings: Settings
     checkout: Checkout
     image: Image
-    label: str
-    jobs: int
-    name: str
+    run: str
     home: Path
     engine_environ: dict[str, str]
-    watch: Watch
     found: Run
+    stop: threading.Event
+    kind: str = "candidate"
     in_one_process: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1), init=False)
 
-    def worktree(self, slot: int) -> Path:
-        """Return the files of aws-sam-cli, written again, for one shard at a time."""
-        return self.checkout.export(self.home / f"worktree-{slot}")
+    def __post_init__(self) -> None:
+        """Make what follows from the rest."""
+        self.name = f"{self.run}-{self.kind}"  # begins the names of its containers
+        self.label = self.checkout.slug + ("" if self.kind == "candidate" else f"-{self.kind}")  # and of its files
+        self.progress = Progress(self.label)
+        repository, hurry = self.image.repository, not self.in_one_process
+        self.watch = Watch(repository, self.image.image_id, self.name, lambda shard: self.log("emulator", shard), hurry)
+
+    @property
+    def timeout(self) -> int:
+        """The seconds that one shard has."""
+        return self.settings.compat_timeout if self.kind == "candidate" else min(self.settings.compat_timeout, BASELINE)
+
+    def unused(self, stem: str) -> str:
+        """Return a name that no other shard has."""
+        return f"{stem}-{next(self.numbers)}"
 
     def log(self, kind: str, shard: str) -> Path:
         """Return the file for what a shard's tests (`suite`) or its emulators (`emulator`) print."""
         return workspace.log(self.image.platform, f"{kind}-{self.label}-{shard}")
 
 
-def run_shard(suite: Suite, part: Part, slot: int, timeout: int, progress: Progress) -> dict[str, TestResult]:
-    """Run one shard, note it and what went wrong with it, and return its results by test id."""
-    began = time.monotonic()
-    xml = workspace.junit(suite.image.platform, f"{suite.label}-{part.name}")
-    xml.unlink(missing_ok=True)
-    arguments = [*part.test_ids, f"--junitxml={xml}", "-rfE", *(timeline.LIVE if progress.total == 1 else [])]
-    ending = run_pytest(suite, part.name, suite.worktree(slot), arguments, timeout, progress)
-    results, wrong = junit.read(xml, part.test_ids)
-    logs = [shown(suite, part.name, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
+@dataclass(eq=False)
+class Part:
+    """What one shard is asked to run: tests of one file, in a worktree that no other shard uses meanwhile.
+
+    While it runs, `left` are the ids without a result so far, `took` the seconds of the others, and `since` is when it
+    last reported (monotonic). `asked`: it has not yet answered a request to hand over tests.
+    """
+
+    suite: Suite
+    name: str
+    file: str
+    tests: list[str] = field(default_factory=list)
+    slot: int = 0
+    left: list[str] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
+    since: float = 0.0
+    asked: bool = False
+
+    @property
+    def xml(self) -> Path:
+        """Its JUnit file."""
+        return workspace.junit(self.suite.image.platform, f"{self.suite.label}-{self.name}")
+
+    @property
+    def request(self) -> Path:
+        """The file that names the first test that it should hand over; the plugin reads and removes it."""
+        return self.xml.with_suffix(".hand-over")
+
+    def note(self, record: Record) -> None:
+        """Note what the plugin reports."""
+        self.left, self.since = record.get("collected", self.left), time.monotonic()
+        if "finished" in record:
+            self.took.append(record["seconds"])
+        if "handed_over" in record:
+            self.asked = False
+        gone = {record.get("finished"), *record.get("handed_over", [])}
+        self.left = [test_id for test_id in self.left if test_id not in gone]
+
+    def seconds_per_test(self) -> float:
+        """Return the seconds that one of its tests takes, the one that runs included once it takes longer."""
+        usual = sum(self.took) / len(self.took) if self.took else UNKNOWN
+        now = time.monotonic() - self.since
+        return usual if now < usual else (sum(self.took) + now) / (len(self.took) + 1)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until its tests should have ended."""
+        return self.seconds_per_test() * len(self.left)
+
+
+def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
+    """Run one shard, note it and what went wrong with it, and return the results of the tests that it kept by id."""
+    suite, began = part.suite, time.monotonic()
+    if suite.stop.is_set():
+        return {}
+    for file in (part.xml, part.request):
+        file.unlink(missing_ok=True)
+    ending = _run_pytest(part, lambda record: on_record(part, record))
+    given = {test_id for ids in ending.each("handed_over") for test_id in ids}
+    kept = [test_id for ids in ending.each("collected") for test_id in ids if test_id not in given]
+    results, wrong = junit.read(part.xml, kept)
+    logs = [shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
     times = {record["finished"]: record for record in ending.records if "finished" in record}
     for test_id, result in results.items():
         result.shard, result.logs, result.message = part.name, logs, " ".join(result.message.split())[:MESSAGE]
@@ -60,31 +131,33 @@ def run_shard(suite: Suite, part: Part, slot: int, timeout: int, progress: Progr
         result.began, result.ended = float(record.get("began") or 0), float(record.get("ended") or 0)
         result.seconds = float(record.get("seconds") or result.seconds)
     failed = any(result.outcome == "failed" for result in results.values())
+    deselected = [test_id for ids in ending.each("deselected") for test_id in ids]
     if ending.code is None:
-        wrong = [f"{ending} (COMPAT_TIMEOUT is {timeout} s)"]
-    elif ending.code != 0 and not (ending.code == 1 and failed):
+        wrong = [f"{ending} (COMPAT_TIMEOUT is {suite.timeout} s)"]
+    elif not (ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and deselected)):
         wrong = [" and ".join([str(ending), *wrong[:1]])]
-    suite.found.problems += [f"shard {part.name} {problem}; see {shown(suite, part.name)}" for problem in wrong]
+    suite.found.problems += [f"shard {part.name} {problem}; see {shown(part)}" for problem in wrong]
     suite.found.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
-    return results
+    why = "deselected by aws-sam-cli's configuration"
+    return {test_id: TestResult(test_id, "skipped", message=why) for test_id in deselected} | results
 
 
-def run_pytest(
-    suite: Suite, name: str, worktree: Path, arguments: list[str], timeout: int, progress: Progress | None = None
-) -> process.Ending:
-    """Run pytest in a worktree, in the environment of a shard called `name`."""
-    mark, python = f"{suite.name}-{name}", suite.checkout.python
-    environ = environment.of_shard(python, worktree, suite.home / name, mark) | suite.engine_environ
+def _run_pytest(part: Part, on_record: Callable[[Record], None]) -> process.Ending:
+    suite, python = part.suite, part.suite.checkout.python
+    mark, worktree = f"{suite.name}-{part.name}", suite.checkout.export(suite.home / f"worktree-{part.slot}")
+    environ = environment.of_shard(python, worktree, suite.home / mark, mark) | suite.engine_environ
     environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
     environ |= {"SAM_COMPAT_FAST_START": "0"} if suite.in_one_process else {}
-    environ |= {"TZ": "UTC"} if progress and progress.total == 1 else {}  # for timeline.LIVE
-    arguments = [f"--rootdir={worktree}", *arguments]  # test ids are below it, wherever a pytest.ini lies
-    report = workspace.junit(suite.image.platform, f"{suite.label}-{name}").with_suffix(".jsonl")
-    each = process.Process(python, arguments, worktree, environ, mark, report, suite.log("suite", name))
-    on_record = progress.show if progress else lambda record: None
-    return process.run(each, time.monotonic() + timeout, suite.stop, on_record)
+    # Test ids are below the rootdir, wherever a pytest.ini lies.
+    arguments = [*part.tests, f"--rootdir={worktree}", f"--junitxml={part.xml}", "-rfE"]
+    if len(part.tests) == 1 and "::" in part.tests[0]:  # perhaps one test alone
+        arguments += timeline.LIVE
+        environ |= {"TZ": "UTC"}  # of its stamps
+    report, log = part.xml.with_suffix(".jsonl"), suite.log("suite", part.name)
+    each = process.Process(python, arguments, worktree, environ, mark, report, log)
+    return process.run(each, time.monotonic() + suite.timeout, suite.stop, on_record)
 
 
-def shown(suite: Suite, name: str, kind: str = "suite") -> str:
+def shown(part: Part, kind: str = "suite") -> str:
     """Return a shard's log as the reader of a report can open it."""
-    return workspace.shown(suite.log(kind, name))
+    return workspace.shown(part.suite.log(kind, part.name))

@@ -13,9 +13,9 @@ from gate.cli import process_group
 from gate.containers import cleanup
 
 Record = dict[str, Any]
-LISTS = ("collected", "deselected")
+LISTS = ("collected", "deselected", "handed_over")
 TIMES = ("began", "ended", "seconds")
-FINISHED = {"finished", "outcome", "began", "ended"}  # what a finished test's record has at least
+FINISHED = {"finished", "outcome", "seconds", "began", "ended"}  # what a finished test's record has at least
 EXITS = {1: "tests failed", 2: "interrupted", 3: "internal error", 4: "usage error", 5: "no test was collected"}
 
 

@@ -8,22 +8,23 @@ from gate.text import plain
 
 
 class Progress:
-    """Prints the finished tests of a run's shards. `expected` is the wall seconds that all of them should take."""
+    """Prints the finished ones of a suite's tests, as many as its shards have collected so far."""
 
-    def __init__(self, label: str, total: int, expected: float) -> None:
-        self.label, self.total, self.expected = label, total, expected
-        self.finished, self.began = 0, time.monotonic()
-        self.lock = threading.Lock()
+    def __init__(self, label: str) -> None:
+        self.label, self.began, self.lock = label, time.monotonic(), threading.Lock()
+        self.collected: set[str] = set()
+        self.failed: list[str] = []
+        self.finished = 0
 
-    def show(self, record: dict[str, Any]) -> None:
-        """Print a line if the record is that of a finished test."""
-        if "finished" not in record:
-            return
+    def show(self, record: dict[str, Any], left: float) -> None:
+        """Print a line if the record is that of a finished test; about `left` seconds remain."""
         with self.lock:
+            self.collected.update(record.get("collected", ()))
+            if "finished" not in record:
+                return
             self.finished += 1
-            seconds = time.monotonic() - self.began
-            left = max(self.expected - seconds, 0.0) if self.finished < self.total else 0.0
+            self.failed += [record["finished"]] if record["outcome"] == "failed" else []
             rest = f", about {left:.0f} s left" if left >= 1 else ""
             test, took = record["finished"].partition("::")[2], record["ended"] - record["began"]
-            at = f"{self.label} [{self.finished}/{self.total}] {seconds:.0f} s{rest}"
+            at = f"{self.label} [{self.finished}/{len(self.collected)}] {time.monotonic() - self.began:.0f} s{rest}"
             print(plain(f"{at}: {test} {record['outcome']} {took:.1f} s"), flush=True)

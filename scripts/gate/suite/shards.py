@@ -1,33 +1,100 @@
-"""How the suite is split into shards, so that neither the longest nor needless set-ups decide the wall time."""
+"""The shards of a run: each file begins as one, and an idle slot takes tests over from the one with most left."""
 
-import heapq
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from gate import workspace
 from gate.cli import GateError
+from gate.containers.event_monitor import LOST
 from gate.settings import Settings
-from gate.suite import selection
-from gate.verdict.model import Run
+from gate.suite import scratch, selection
+from gate.suite.one_shard import Part, Results, Suite, run_shard
+from gate.suite.process import Record
 
-# Seconds, measured on the real suite with four shards on two cores. A shard pays for pytest's start and its class's
-# `sam build`, which copies 265 MB: more shards cost more than they save. A test of unknown duration takes about as long
-# as others of its file.
-SET_UP = 16.0
-UNKNOWN = 8.0
-OF_FILE = {"test_invoke_durable": 13.0, "test_start_lambda_durable": 5.5, "test_callback": 14.0}
+# Seconds that a shard costs, measured on the real suite with four at once on two cores: pytest's start and its class's
+# `sam build`, which copies 265 MB. Tests are taken over where three times as much is left.
+SET_UP = 12.0
 
 
-@dataclass(frozen=True)
-class Part:
-    """The tests that one pytest process runs, by id, and the seconds that they are expected to take."""
+class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
+    """Runs shards, each in a slot whose worktree no other uses meanwhile. Its end stops them.
 
-    name: str
-    test_ids: tuple[str, ...]
-    seconds: float
+    `jobs` shards of the candidate run at once. Those of the baseline run in any slot: tests that fail mostly wait.
+    """
+
+    def __init__(self, jobs: int, slots: int) -> None:
+        self.jobs, self.slots, self.pool = jobs, list(range(slots)), ThreadPoolExecutor(slots)
+        self.stop = threading.Event()
+        self.waiting: list[Part] = []
+        self.running: dict[Future[Results], Part] = {}
+
+    def __exit__(self, *_raised: object) -> None:
+        """Stop the shards that still run, and wait until they have ended."""
+        self.stop.set()
+        self.pool.shutdown(cancel_futures=True)
+
+    def add(self, suite: Suite, tests: Sequence[str], prefix: str = "") -> None:
+        """Queue the tests: a shard for each file, or one for all where the suite runs in one process."""
+        known = {(part.suite, part.file): part for part in self.waiting}
+        for test in dict.fromkeys(tests):
+            file = "all" if suite.in_one_process else test.partition("::")[0]
+            if (suite, file) not in known:
+                known[suite, file] = Part(suite, suite.unused(prefix + _stem(file)), file)
+                self.waiting.append(known[suite, file])
+            known[suite, file].tests.append(test)
+
+    def run(self, suite: Suite) -> Iterator[list[tuple[Part, Future[Results]]]]:
+        """Yield the shards, of any suite, that have ended since the last time, until none of this one is left.
+
+        Raises GateError when the suite can no longer be watched.
+        """
+        while any(part.suite is suite for part in [*self.waiting, *self.running.values()]):
+            if suite.watch.broken:
+                raise GateError(f"{LOST} ({suite.watch.broken}): restart the engine and run again")
+            self._fill()
+            ended = [(self.running.pop(future), future) for future in list(self.running) if future.done()]
+            self.slots += [part.slot for part, _ in ended]
+            yield ended
+            time.sleep(0.1)
+
+    def _fill(self) -> None:
+        """Give the idle slots work: the candidate's tests first, since what fails there has yet to be compared."""
+        asked = [part for part in self.running.values() if part.asked]
+        for _ in range(len(self.slots) - len(asked)):
+            own = sum(part.suite.kind == "candidate" for part in [*self.running.values(), *asked])
+            first = self.waiting[0].suite.kind if self.waiting else ""
+            if own < self.jobs and first != "candidate" and self._take_over("candidate"):
+                asked = [part for part in self.running.values() if part.asked]
+            elif first == "baseline" or (first == "candidate" and own < self.jobs):
+                part = self.waiting.pop(0)
+                part.slot = self.slots.pop()
+                self.running[self.pool.submit(run_shard, part, self._note)] = part
+            else:
+                self._take_over("baseline")
+
+    def _take_over(self, kind: str) -> bool:
+        """Ask the shard with most left for so many of its last tests that both end at about the same time."""
+        donors = [part for part in self.running.values() if part.suite.kind == kind and not part.asked]
+        donor = max(donors, key=Part.seconds_left, default=None)
+        if not donor or (seconds := donor.seconds_left()) < 3 * SET_UP or len(left := donor.left) < 3:
+            return False
+        number = max(1, int((seconds - SET_UP) / 2 / donor.seconds_per_test()))
+        donor.request.write_text(left[max(2, len(left) - number)], encoding="utf-8", errors="replace")
+        donor.asked = True
+        return True
+
+    def _note(self, part: Part, record: Record) -> None:
+        """Note what a shard reports, print its progress, and queue what it hands over."""
+        part.note(record)
+        if given := record.get("handed_over"):
+            name = part.suite.unused(part.name.rpartition("-")[0])
+            self.waiting.insert(0, Part(part.suite, name, part.file, given))
+        seconds = [each.seconds_left() for each in [*self.running.values()]]
+        part.suite.progress.show(record, max([*seconds, sum(seconds) / self.jobs], default=0.0))
 
 
 def jobs(settings: Settings) -> int:
@@ -37,62 +104,13 @@ def jobs(settings: Settings) -> int:
     return settings.compat_jobs or min(2 * (os.cpu_count() or 1), by_memory)
 
 
-def split(test_ids: Sequence[str], jobs: int) -> list[Part]:
-    """Return shards for `jobs` at once, the longest first, each within one file since a class's set-up is per shard.
-
-    The file with the longest shard is split once more, again and again; the fewest splits count that are within a
-    tenth of the shortest wall time.
-    """
-    known = durations()
-    files: dict[str, list[str]] = {}
-    for test_id in dict.fromkeys(test_ids):
-        files.setdefault(test_id.partition("::")[0], []).append(test_id)
-    numbers = dict.fromkeys(files, 1)
-    best: list[Part] = []
-    while files:
-        parts = [part for file, ids in files.items() for part in _split_file(ids, known, numbers[file])]
-        parts.sort(key=lambda part: -part.seconds)
-        if not best or wall(parts, jobs) < 0.9 * wall(best, jobs):
-            best = parts
-        longest = parts[0].test_ids[0].partition("::")[0]
-        if numbers[longest] == len(files[longest]):
-            break
-        numbers[longest] += 1
-    return [Part(f"{part.name}-{number}", part.test_ids, part.seconds) for number, part in enumerate(best, 1)]
+def slots(jobs: int) -> int:
+    """Return how many run at once with the baseline's among them: half as many more, if there is memory for them."""
+    by_memory = int(selection.memory_available() // (selection.MEMORY_PER_JOB + scratch.PER_JOB))
+    return max(jobs, min(jobs + jobs // 2, by_memory))
 
 
-def wall(parts: Sequence[Part], jobs: int) -> float:
-    """Return the expected wall seconds of shards that start in this order, `jobs` at once."""
-    ends = [0.0] * jobs
-    for part in parts:
-        heapq.heapreplace(ends, ends[0] + part.seconds)
-    return max(ends)
-
-
-def _split_file(test_ids: list[str], known: Mapping[str, float], number: int) -> list[Part]:
-    """Split a file's tests into at most `number` shards of about equal seconds, in order."""
-    known = {
-        each: known.get(each, OF_FILE.get(Path(test_ids[0].partition("::")[0]).stem, UNKNOWN)) for each in test_ids
-    }
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(test_ids[0].partition("::")[0]).stem.removeprefix("test_"))[:40]
-    whole, at, parts = sum(known.values()), 0.0, dict[int, list[str]]()
-    for test_id in test_ids:
-        seconds = known[test_id]
-        parts.setdefault(min(int((at + seconds / 2) / (whole or 1.0) * number), number - 1), []).append(test_id)
-        at += seconds
-    return [Part(stem, tuple(ids), SET_UP + sum(known[each] for each in ids)) for ids in parts.values()]
-
-
-def durations() -> dict[str, float]:
-    """Return the seconds of tests in earlier runs by test id; nothing if there was none or the file is damaged."""
-    try:
-        found = workspace.read_json(workspace.DURATIONS, remedy="")
-        return {test_id: min(max(took + 0.0, 0.0), 3600.0) for test_id, took in found.items()}
-    except (GateError, AttributeError, TypeError, OverflowError):
-        return {}
-
-
-def keep_durations(runs: Sequence[Run]) -> None:
-    """Keep the seconds of the tests that passed, for the next run's split."""
-    passed = {test.id: test.seconds for run in runs for test in run.tests if test.outcome == "passed"}
-    workspace.write_json(workspace.DURATIONS, durations() | passed)
+def _stem(file: str) -> str:
+    """Return what a file's shards are called, safe for names of files and containers."""
+    stem = file.rpartition("/")[2].removesuffix(".py").removeprefix("test_")
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem)[:40]

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 REPORT = Path(os.environ["SAM_COMPAT_REPORT"])
+REQUEST = REPORT.with_suffix(".hand-over")  # names the first test to hand over, when the gate asks for some
 WORKTREE = os.environ["SAM_COMPAT_WORKTREE"] + os.sep
 IN_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 RANK = {"passed": 0, "skipped": 1, "failed": 2}
 
 running: dict[str, dict[str, Any]] = {}
+sessions: list[Any] = []
+lock = threading.Lock()
 
 
 def write(**record: Any) -> None:
@@ -29,7 +32,7 @@ def pytest_configure(config: Any) -> None:
     if hasattr(config.option, "reruns"):
         config.option.reruns = 0  # pytest-rerunfailures; the gate retries, in a process of its own
     gate = os.getppid() if IN_XDIST_WORKER else int(os.environ["SAM_COMPAT_GATE"])  # it may be gone already
-    threading.Thread(target=end_with_the_gate, args=(gate,), daemon=True).start()
+    threading.Thread(target=serve_the_gate, args=(gate,), daemon=True).start()
     list_own_containers_only()
 
 
@@ -38,14 +41,16 @@ def pytest_deselected(items: list[Any]) -> None:
 
 
 def pytest_collection_finish(session: Any) -> None:
+    sessions.append(session)
     for item in session.items:  # not at its set-up: pytest's own skips a marked test before that
         item.user_properties.append(("nodeid", item.nodeid))
     write(collected=[item.nodeid for item in session.items])
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
-    running[nodeid] = {"finished": nodeid, "outcome": "passed", "seconds": 0.0, "began": time.time()}
-    write(started=nodeid)
+    with lock:
+        running[nodeid] = {"finished": nodeid, "outcome": "passed", "seconds": 0.0, "began": time.time()}
+        write(started=nodeid)
 
 
 def pytest_runtest_call(item: Any) -> None:
@@ -61,15 +66,33 @@ def pytest_runtest_logreport(report: Any) -> None:
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    if test := running.pop(nodeid, None):
-        write(**test, ended=time.time())
+    with lock:
+        if test := running.pop(nodeid, None):
+            write(**test, ended=time.time())
 
 
-def end_with_the_gate(gate: int) -> None:
-    """Kill this shard's processes when the gate is gone without having been able to do it (SIGKILL)."""
+def serve_the_gate(gate: int) -> None:
+    """Hand over tests when the gate asks for them, and kill this shard's processes when the gate is gone (SIGKILL)."""
     while os.getppid() == gate:
-        time.sleep(1)
+        time.sleep(0.5)
+        with lock:
+            if running and not IN_XDIST_WORKER and REQUEST.exists():
+                hand_over(REQUEST.read_text(encoding="utf-8", errors="replace"))
+                REQUEST.unlink()
     os.killpg(0, signal.SIGKILL)
+
+
+def hand_over(first: str) -> None:
+    """Leave out the tests from this one on, and report them; another shard runs them.
+
+    The one that runs and the next one stay: pytest has looked at both, to tear down what they do not share.
+    """
+    items = sessions[-1].items  # pytest takes its next test from this very list
+    ids = [item.nodeid for item in items]
+    now = next(iter(running))
+    kept = max(ids.index(now) + 2, ids.index(first)) if {now, first} <= set(ids) else len(ids)
+    del items[kept:]
+    write(handed_over=ids[kept:])
 
 
 def list_own_containers_only() -> None:

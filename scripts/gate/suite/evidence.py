@@ -1,0 +1,37 @@
+"""The evidence of a suite: its containers are watched while it runs, then what they printed is read."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from gate.containers.event_monitor import monitor
+from gate.suite import http_log
+from gate.suite.one_shard import Suite
+from gate.verdict.model import Shard
+
+
+@contextlib.contextmanager
+def gathered(suite: Suite) -> Iterator[None]:
+    """Watch the engine while the body runs; then add to what was found there which containers ran, what they answered
+    and which errors they logged.
+
+    Raises GateError if the engine could not be watched to the end.
+    """
+    found, watch, began = suite.found, suite.watch, time.monotonic()
+    with monitor(watch):
+        yield
+        found.seconds = round(time.monotonic() - began, 1)
+    found.unexpected = watch.unexpected
+    errors: Counter[str] = Counter()
+    for shard in found.shards:
+        shard.containers = dict(watch.starts.pop(shard.name, {}))
+        log = http_log.read(suite.log("emulator", shard.name))
+        # A container that exited by itself is evidence if it had answered before.
+        crashed = 0 if log.requests else watch.crashed.count(shard.name)
+        shard.served = shard.containers.get(suite.image.image_id, 0) - crashed
+        for test in (ours := [test for test in found.tests if test.shard == shard.name]):
+            log.attach(test)
+        errors.update(log.errors_during(test for test in ours if test.outcome == "failed"))
+    found.errors = dict(errors.most_common())
+    found.shards += [Shard(name, containers=dict(started)) for name, started in watch.starts.items()]
