@@ -109,6 +109,24 @@ def test_unknown_where_the_published_image_is_the_candidate(worse: Gate) -> None
     assert "is the candidate itself" in found.run["unattributed"]
 
 
+def test_unknown_where_the_published_image_does_not_start(
+    worse: Gate, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """Else every regression would look as if the published image had it too, and a compared ref would be green."""
+    (tmp_path / "Dockerfile").write_text(f'FROM {REPOSITORY}:published\nENTRYPOINT ["/nowhere"]\n')
+    subprocess.run(["docker", "build", "--quiet", "--tag", f"{REPOSITORY}:broken", str(tmp_path)], check=True)
+    try:
+        refs = {"SAMCLI_REFS": "develop", "COMPAT_BASELINE": "broken"}
+        found = worse.judged("tests/test_steps.py tests/test_failing.py", **refs)
+    finally:
+        docker_client.images.remove(f"{REPOSITORY}:broken", force=True)
+    assert attributions(found) == {
+        "test_steps.py::test_health": "unknown",
+        "test_failing.py::test_bad": "unknown",
+    }
+    assert "was started" in found.run["unattributed"]
+
+
 def test_green_run_does_not_ask_for_the_published_image(gate: Gate) -> None:
     found = gate.judged("tests/test_steps.py", COMPAT_BASELINE="nothing")
     assert found.green

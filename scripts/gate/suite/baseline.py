@@ -19,7 +19,7 @@ from gate.suite.shards import Scheduler
 from gate.verdict.model import Difference, Run, TestResult
 
 ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
-# The verdict is red already, and must not be lost.
+# Errors that leave tests unattributed: the verdict is red already, and must not be lost.
 FAILURES = (GateError, OSError, *engine.ERRORS)
 
 
@@ -36,7 +36,8 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
 
     def __exit__(self, *raised: Any) -> None:
         """Stop watching."""
-        self.resources.__exit__(*raised)
+        with self._errors_kept():
+            self.resources.__exit__(*raised)
 
     def add(self, test_ids: list[str]) -> None:
         """Queue the tests that are not there yet. Does nothing if COMPAT_BASELINE is empty."""
@@ -55,16 +56,17 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
             if self.suite:
                 self.scheduler.add(self.suite, new)
 
-    def take(self, shard: "Future[Results]") -> None:
+    def take(self, future: "Future[Results]") -> None:
         """Note the results of one of its shards."""
         with self._errors_kept():
-            self.results |= shard.result()
+            self.results |= future.result()
 
     def attribute(self, run: Run) -> None:
         """Attribute each failed test of a run: regression, pre-existing or unknown; note what was answered otherwise.
 
         A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a
-        package it installs changed, not the candidate.
+        package it installs changed, not the candidate. Where no container of the published image has answered in its
+        shard, while the candidate's did, the two cannot be compared.
         """
         if not run.failed or not self.tests:
             return
@@ -73,8 +75,8 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         with self._errors_kept():
             if self.suite:
                 for ended in self.scheduler.run(self.suite):
-                    for _, shard in ended:
-                        self.take(shard)
+                    for _, future in ended:
+                        self.take(future)
                 self.suite.found.tests = list(self.results.values())
                 self.resources.close()
         if self.suite and self.suite.found.unexpected:
@@ -85,9 +87,10 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         published = self.suite.found
         if not published.containers().get(self.suite.image.image_id):
             published.problems.append(f"no container of {self.suite.image.reference} was started")
+        served, alike = ({shard.name for shard in each.shards if shard.served > 0} for each in (published, run))
         for test in run.failed:
-            if test.id in self.results:
-                test.attribution = ATTRIBUTION.get(self.results[test.id].outcome, "unknown")
+            if (other := self.results.get(test.id)) and (other.shard in served or test.shard not in alike):
+                test.attribution = ATTRIBUTION.get(other.outcome, "unknown")
         run.unattributed = "; ".join(published.problems)
         run.differences = differences(run.failed, self.results)
         run.errors = {error: number for error, number in run.errors.items() if error not in published.errors}
