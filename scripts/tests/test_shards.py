@@ -13,11 +13,12 @@ import pytest
 
 from gate.cli import GateError
 from gate.settings import load_committed
-from gate.suite import selection, shards
+from gate.suite import one_shard, process, selection, shards
 from gate.suite.one_shard import Part
 from gate.suite.progress import Progress
 from gate.suite.shards import Scheduler
 
+SETTINGS = load_committed()
 LONG = [f"tests/test_long.py::TestX::test_{number}" for number in range(12)]
 SHORT = [f"tests/test_short.py::TestX::test_{number}" for number in range(4)]
 Shard = Callable[[Part, Callable[[Part, dict[str, Any]], None]], dict[str, Any]]
@@ -158,6 +159,82 @@ def test_shard_that_has_not_begun_when_the_run_ends_does_not_begin(suite: Any, m
     with pytest.raises(GateError, match=r"Lost the Docker event stream \(it was closed\)"):
         run(monkeypatch, scheduler, suite, shard)
     assert begun == ["0-1"]
+
+
+def test_extra_slots_run_the_baseline_where_the_candidate_has_all_its_own(
+    suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a shard of the candidate is the first that waits."""
+    baseline: Any = Suite("baseline")
+    together: set[str] = set()
+    running: list[str] = []
+
+    def shard(part: Part, _note: object) -> dict[str, Any]:
+        running.append(part.suite.kind)
+        time.sleep(0.3)
+        together.add(" ".join(sorted(running)))
+        running.remove(part.suite.kind)
+        return {}
+
+    scheduler = Scheduler(1, 2)
+    scheduler.add(suite, ["tests/test_1.py", "tests/test_2.py"])
+    scheduler.add(baseline, ["tests/test_3.py"])
+    run(monkeypatch, scheduler, suite, shard)
+    assert "baseline candidate" in together
+    assert "candidate candidate" not in together
+
+
+@pytest.mark.parametrize(
+    ("asked", "reported", "wrong"),
+    [
+        (
+            ["a.py::test_1", "a.py::test_2"],
+            ["a.py::test_1"],
+            "a.py::test_2",
+        ),
+        (["a.py"], [], "a.py"),
+        (
+            ["a.py::T", "a.py::test_1"],
+            ["a.py::T::t", "a.py::test_1[x]"],
+            "",
+        ),
+    ],
+)
+def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: list[str], reported: list[str], wrong: str
+) -> None:
+    """As when a configuration drops tests without saying so: they were handed over, and nothing else would run them."""
+    xml = tmp_path / "it.xml"
+    cases = "".join(
+        f'<testcase classname="c" name="{name}"><properties><property name="nodeid" value="{name}"/>'
+        f'<property name="called" value="yes"/></properties></testcase>'
+        for name in reported
+    )
+    suite = SimpleNamespace(
+        stop=threading.Event(), found=SimpleNamespace(problems=[], shards=[]), log=lambda kind, shard: tmp_path / "log"
+    )
+
+    def pytest_run(part: Part, on_record: object) -> process.Ending:
+        xml.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+        return process.Ending(0, [{"collected": reported}])
+
+    monkeypatch.setattr(Part, "xml", property(lambda part: xml))
+    monkeypatch.setattr(one_shard, "_run_pytest", pytest_run)
+    part = Part(suite, "a-1", "tests/test_a.py", asked)  # type: ignore[arg-type]
+    results = one_shard.run_shard(part, lambda part, record: None)
+    assert sorted(results) == sorted(reported)
+    log = one_shard.shown(part)
+    assert suite.found.problems == ([f"shard a-1 did not collect {wrong}; see {log}"] if wrong else [])
+
+
+def test_machine_whose_memory_is_not_known_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS has no /proc/meminfo."""
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert shards.slots(shards.jobs(SETTINGS)) == 3 * (os.cpu_count() or 1)
 
 
 def test_names_are_safe_for_files_and_containers() -> None:

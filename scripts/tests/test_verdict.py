@@ -75,7 +75,7 @@ def test_rule_2_a_file_without_a_pass_is_red(outcome: str | None) -> None:
     ],
 )
 def test_rule_2_an_entry_is_a_file_a_class_or_a_test(entry: str, covered: bool) -> None:
-    assert rules.covers(entry, result("tests/test_a.py::T::test_p[1]")) == covered
+    assert rules.covers(entry, "tests/test_a.py::T::test_p[1]") == covered
 
 
 def test_rule_2_an_outcome_that_is_none_is_red() -> None:

@@ -16,6 +16,7 @@ from gate.suite import environment, junit, process, timeline
 from gate.suite.process import Record
 from gate.suite.progress import Progress
 from gate.verdict.model import Run, Shard, TestResult
+from gate.verdict.rules import covers
 
 # Seconds for one shard of the baseline. A test that fails in time with the candidate needs no longer there, and one
 # that hangs with both images must not take COMPAT_TIMEOUT twice.
@@ -44,7 +45,8 @@ class Suite:
     def __post_init__(self) -> None:
         """Make what follows from the rest."""
         self.name = f"{self.run}-{self.kind}"  # begins the names of its containers
-        self.label = self.checkout.slug + ("" if self.kind == "candidate" else f"-{self.kind}")  # and of its files
+        # And of its files; no name of a shard has a dot.
+        self.label = self.checkout.slug + ("" if self.kind == "candidate" else f".{self.kind}")
         self.progress = Progress(self.label)
         repository, hurry = self.image.repository, not self.in_one_process
         self.watch = Watch(repository, self.image.image_id, self.name, lambda shard: self.log("emulator", shard), hurry)
@@ -132,6 +134,8 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
         result.seconds = float(record.get("seconds") or result.seconds)
     failed = any(result.outcome == "failed" for result in results.values())
     deselected = [test_id for ids in ending.each("deselected") for test_id in ids]
+    reported = {*kept, *given, *deselected}
+    wrong += [f"did not collect {test}" for test in part.tests if not any(covers(test, each) for each in reported)][:1]
     if ending.code is None:
         wrong = [f"{ending} (COMPAT_TIMEOUT is {suite.timeout} s)"]
     elif not (ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and deselected)):
@@ -150,7 +154,7 @@ def _run_pytest(part: Part, on_record: Callable[[Record], None]) -> process.Endi
     environ |= {"SAM_COMPAT_FAST_START": "0"} if suite.in_one_process else {}
     # Test ids are below the rootdir, wherever a pytest.ini lies.
     arguments = [*part.tests, f"--rootdir={worktree}", f"--junitxml={part.xml}", "-rfE"]
-    if len(part.tests) == 1 and "::" in part.tests[0]:  # perhaps one test alone
+    if len(suite.settings.samcli_tests) == 1 and "::" in suite.settings.samcli_tests[0]:  # it may name one test
         arguments += timeline.LIVE
         environ |= {"TZ": "UTC"}  # of its stamps
     report, log = part.xml.with_suffix(".jsonl"), suite.log("suite", part.name)

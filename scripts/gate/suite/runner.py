@@ -20,13 +20,13 @@ from gate.suite.shards import Scheduler
 from gate.text import one_line
 from gate.verdict.model import Run
 
-MANY = 0.25  # of the tests: when more failed, a retry could not make the run green
+MANY = 0.25  # of the tests: when more failed, none is retried
 
 
 def run(
     client: docker.DockerClient, settings: Settings, checkout: Checkout, image: Image, *, in_one_process: bool = False
 ) -> Run:
-    """Run SAMCLI_TESTS against an image, those that fail once more and then against the published image too.
+    """Run SAMCLI_TESTS against an image; run those that failed again, then against the published image too.
 
     Returns what was found, not yet judged. `in_one_process`: as pytest alone would, with nothing made faster; for
     measuring. Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
@@ -38,10 +38,11 @@ def run(
     if not tests or not checkout.uses_image:
         return found
     jobs = 1 if in_one_process else shards.jobs(settings)
+    slots = shards.slots(jobs)
     with (
-        scratch.folder(client, image, jobs, hurry=not in_one_process) as home,
+        scratch.folder(client, image, slots, hurry=not in_one_process) as home,
         cleanup_on_exit(client) as name,
-        Scheduler(jobs, shards.slots(jobs)) as scheduler,
+        Scheduler(jobs, slots) as scheduler,
     ):
         shutil.copytree(workspace.PLUGIN, home / workspace.PLUGIN.name)
         suite = Suite(
@@ -66,11 +67,11 @@ def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: C
     for attempt in range(1 + suite.settings.compat_reruns):
         scheduler.add(suite, tests, f"retry{attempt}-" if attempt else "")
         for ended in scheduler.run(suite):
-            for part, shard in ended:
+            for part, future in ended:
                 if part.suite is suite:
-                    _merge(results, shard.result())
+                    _merge(results, future.result())
                 else:
-                    comparison.take(shard)
+                    comparison.take(future)
             if _many(len(suite.progress.failed), len(suite.progress.collected)):
                 comparison.add(suite.progress.failed)
         tests = [test_id for test_id, found in results.items() if found.outcome == "failed"]

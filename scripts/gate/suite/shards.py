@@ -16,18 +16,20 @@ from gate.suite.one_shard import Part, Results, Suite, run_shard
 from gate.suite.process import Record
 
 # Seconds that a shard costs, measured on the real suite with four at once on two cores: pytest's start and its class's
-# `sam build`, which copies 265 MB. Tests are taken over where three times as much is left.
-SET_UP = 12.0
+# `sam build`, which copies 265 MB. Tests are taken over from a shard that has WORTH times as much left.
+SET_UP, WORTH = 12.0, 3
+STAY = 2  # tests: the one that runs and the next one
 
 
 class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
-    """Runs shards, each in a slot whose worktree no other uses meanwhile. Its end stops them.
+    """Runs shards, each in a slot whose worktree no other uses meanwhile. At its end it stops those that still run.
 
-    `jobs` shards of the candidate run at once. Those of the baseline run in any slot: tests that fail mostly wait.
+    `jobs` shards of the candidate run at once. Those of the baseline run in any slot, also in more than `jobs`: a test
+    that fails spends most of its time waiting.
     """
 
     def __init__(self, jobs: int, slots: int) -> None:
-        self.jobs, self.slots, self.pool = jobs, list(range(slots)), ThreadPoolExecutor(slots)
+        self.jobs, self.free, self.pool = jobs, list(range(slots)), ThreadPoolExecutor(slots)
         self.stop = threading.Event()
         self.waiting: list[Part] = []
         self.running: dict[Future[Results], Part] = {}
@@ -57,34 +59,46 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
                 raise GateError(f"{LOST} ({suite.watch.broken}): restart the engine and run again")
             self._fill()
             ended = [(self.running.pop(future), future) for future in list(self.running) if future.done()]
-            self.slots += [part.slot for part, _ in ended]
+            self.free += [part.slot for part, _ in ended]
             yield ended
             time.sleep(0.1)
 
     def _fill(self) -> None:
-        """Give the idle slots work: the candidate's tests first, since what fails there has yet to be compared."""
-        asked = [part for part in self.running.values() if part.asked]
-        for _ in range(len(self.slots) - len(asked)):
-            own = sum(part.suite.kind == "candidate" for part in [*self.running.values(), *asked])
-            first = self.waiting[0].suite.kind if self.waiting else ""
-            if own < self.jobs and first != "candidate" and self._take_over("candidate"):
-                asked = [part for part in self.running.values() if part.asked]
-            elif first == "baseline" or (first == "candidate" and own < self.jobs):
-                part = self.waiting.pop(0)
-                part.slot = self.slots.pop()
-                self.running[self.pool.submit(run_shard, part, self._note)] = part
-            else:
+        """Give the free slots work, the candidate's first, since what fails there has yet to be compared.
+
+        A slot starts a shard that waits. If there is none, it takes tests over; it is kept free for their shard.
+        """
+        for _ in range(len(self.free) - sum(part.asked for part in self.running.values())):
+            expected = sum(1 + part.asked for part in self.running.values() if part.suite.kind == "candidate")
+            if expected < self.jobs and (self._start("candidate") or self._take_over("candidate")):
+                continue
+            if not self._start("baseline"):
                 self._take_over("baseline")
 
+    def _start(self, kind: str) -> bool:
+        """Start the first shard of a kind that waits; return False if there is none."""
+        part = next((part for part in list(self.waiting) if part.suite.kind == kind), None)
+        if part:
+            self.waiting.remove(part)
+            part.slot = self.free.pop()
+            self.running[self.pool.submit(run_shard, part, self._note)] = part
+        return bool(part)
+
     def _take_over(self, kind: str) -> bool:
-        """Ask the shard with most left for so many of its last tests that both end at about the same time."""
+        """Ask the shard with most left for so many of its last tests that both end at about the same time.
+
+        The one that runs and the next one stay. Returns False if no shard has enough left.
+        """
         donors = [part for part in self.running.values() if part.suite.kind == kind and not part.asked]
         donor = max(donors, key=Part.seconds_left, default=None)
-        if not donor or (seconds := donor.seconds_left()) < 3 * SET_UP or len(left := donor.left) < 3:
+        if not donor:
+            return False
+        left, seconds = donor.left, donor.seconds_left()
+        if len(left) <= STAY or seconds < WORTH * SET_UP:
             return False
         number = max(1, int((seconds - SET_UP) / 2 / donor.seconds_per_test()))
-        donor.request.write_text(left[max(2, len(left) - number)], encoding="utf-8", errors="replace")
         donor.asked = True
+        donor.request.write_text(left[max(STAY, len(left) - number)], encoding="utf-8", errors="replace")
         return True
 
     def _note(self, part: Part, record: Record) -> None:
@@ -93,7 +107,7 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
         if given := record.get("handed_over"):
             name = part.suite.unused(part.name.rpartition("-")[0])
             self.waiting.insert(0, Part(part.suite, name, part.file, given))
-        seconds = [each.seconds_left() for each in [*self.running.values()]]
+        seconds = [each.seconds_left() for each in list(self.running.values())]  # a copy: other threads change it
         part.suite.progress.show(record, max([*seconds, sum(seconds) / self.jobs], default=0.0))
 
 

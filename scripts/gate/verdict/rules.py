@@ -68,9 +68,9 @@ def _strict(gate: Gate, run: Run, passed: list[TestResult]) -> list[str]:
         whose = run.attributions()
         reasons.append(f"{len(run.failed)} of {len(run.tests)} tests failed{f': {whose}' if whose else ''}")
     reasons += [
-        f"{entry}: no test passed ({_outcomes([test for test in run.tests if covers(entry, test)])})"
+        f"{entry}: no test passed ({_outcomes([test for test in run.tests if covers(entry, test.id)])})"
         for entry in gate.tests
-        if not any(covers(entry, test) for test in passed)
+        if not any(covers(entry, test.id) for test in passed)
     ]
     if (number := len({test.id for test in passed})) < gate.min_passed:
         reasons.append(f"Only {number} tests passed; COMPAT_MIN_PASSED requires {gate.min_passed}")
@@ -92,9 +92,9 @@ def _evidence(candidate: Image, run: Run, passed: list[TestResult]) -> list[str]
     return reasons + [f"another image of {candidate.repository} ran: {container}" for container in unexpected]
 
 
-def covers(entry: str, test: TestResult) -> bool:
+def covers(entry: str, test_id: str) -> bool:
     """Return whether an entry of SAMCLI_TESTS (a path, a class or a test) names a test."""
-    return test.id == entry or test.id.startswith((f"{entry}::", f"{entry}["))
+    return test_id == entry or test_id.startswith((f"{entry}::", f"{entry}["))
 
 
 def _outcomes(tests: list[TestResult]) -> str:

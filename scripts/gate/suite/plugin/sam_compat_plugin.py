@@ -77,8 +77,9 @@ def serve_the_gate(gate: int) -> None:
         time.sleep(0.5)
         with lock:
             if running and not IN_XDIST_WORKER and REQUEST.exists():
-                hand_over(REQUEST.read_text(encoding="utf-8", errors="replace"))
-                REQUEST.unlink()
+                first = REQUEST.read_text(encoding="utf-8", errors="replace")
+                REQUEST.unlink()  # before the answer: the next request may follow at once
+                hand_over(first)
     os.killpg(0, signal.SIGKILL)
 
 
