@@ -232,6 +232,15 @@ def test_tests_that_are_handed_over_do_not_run_here_and_the_others_do(tmp_path: 
     assert not suite.request.exists()
 
 
+def test_last_test_of_a_class_has_ended_before_its_tear_down(tmp_path: Path) -> None:
+    """An emulator's errors count while a test runs: afterwards its folder is removed under it."""
+    text = "import time\n\ndef teardown_module(): time.sleep(2)\n\ndef test_x(): pass\n"
+    suite = Suite(tmp_path, text)
+    suite.run()
+    (record,) = suite.records("finished")
+    assert record["ended"] - record["began"] < 1
+
+
 def test_shard_that_is_not_asked_hands_over_nothing(tmp_path: Path) -> None:
     suite = Suite(tmp_path, SLOW)
     suite.run()
