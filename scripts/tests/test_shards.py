@@ -187,17 +187,9 @@ def test_extra_slots_run_the_baseline_where_the_candidate_has_all_its_own(
 @pytest.mark.parametrize(
     ("asked", "reported", "wrong"),
     [
-        (
-            ["a.py::test_1", "a.py::test_2"],
-            ["a.py::test_1"],
-            "a.py::test_2",
-        ),
+        (["a.py::test_1", "a.py::test_2"], ["a.py::test_1"], "a.py::test_2"),
         (["a.py"], [], "a.py"),
-        (
-            ["a.py::T", "a.py::test_1"],
-            ["a.py::T::t", "a.py::test_1[x]"],
-            "",
-        ),
+        (["a.py::T", "a.py::test_1"], ["a.py::T::t", "a.py::test_1[x]"], ""),
     ],
 )
 def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(

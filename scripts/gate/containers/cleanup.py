@@ -60,9 +60,9 @@ def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
             for container in found:
                 with contextlib.suppress(*engine.ERRORS):
                     engine.remove_container(client, container)
-        for volume in client.api.volumes()["Volumes"] or []:
-            if volume["Name"].startswith(f"{workspace.PREFIX}{run}-"):
-                client.api.remove_volume(volume["Name"])
+        for volume in engine.volumes(client):
+            if volume.startswith(f"{workspace.PREFIX}{run}-"):
+                client.api.remove_volume(volume)
         workspace.RUN.unlink(missing_ok=True)
 
 
@@ -71,8 +71,8 @@ def inventory(client: docker.DockerClient) -> dict[str, str]:
     found = {}
     for container in client.api.containers(all=True):
         found[str(container["Id"])] = f"container {container['Names'][0].lstrip('/')} from {container['Image']}"
-    for volume in client.api.volumes()["Volumes"] or []:
-        found[str(volume["Name"])] = f"volume {volume['Name']}"
+    for volume in engine.volumes(client):
+        found[volume] = f"volume {volume}"
     for network in client.api.networks():
         found[str(network["Id"])] = f"network {network['Name']}"
     for image in client.api.images(filters={"dangling": True}):

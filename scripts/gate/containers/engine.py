@@ -83,6 +83,11 @@ def image_id(client: docker.DockerClient, reference: str) -> str | None:
         return None
 
 
+def volumes(client: docker.DockerClient) -> list[str]:
+    """Return the names of the volumes that this engine has."""
+    return [str(volume["Name"]) for volume in client.api.volumes()["Volumes"] or []]
+
+
 def remove_container(client: docker.DockerClient, container: str) -> None:
     """Kill and remove a container and its anonymous volumes; do nothing if it is gone."""
     try:

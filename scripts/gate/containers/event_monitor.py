@@ -64,16 +64,20 @@ def monitor(watch: Watch) -> Iterator[None]:
         # The volume's events mark begin and end; while it is there, other gates know that this one runs.
         client.api.create_volume(volume)
         _wait(marks["create"], watch)
-        there = (str(each["Name"]) for each in client.api.volumes()["Volumes"] or [])
-        watch.gates |= {name for name in there if name.startswith(PREFIX)}
+        watch.gates |= {name for name in engine.volumes(client) if name.startswith(PREFIX)}
         yield
         client.api.remove_volume(volume)
         _wait(marks["destroy"], watch)
-        if watch.broken:
-            raise GateError(f"{LOST} ({watch.broken}): restart the engine and run again")
+        check(watch)
     finally:
         with contextlib.suppress(Exception):  # the engine may be gone, and with it the stream's socket
             stream.close()
+
+
+def check(watch: Watch) -> None:
+    """Raise GateError if the engine is no longer watched: what runs from then on is not seen."""
+    if watch.broken:
+        raise GateError(f"{LOST} ({watch.broken}): restart the engine and run again")
 
 
 def running_before(client: docker.DockerClient, watch: Watch) -> list[str]:

@@ -16,7 +16,7 @@ from gate.settings import Settings
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
 from gate.suite.shards import Scheduler
-from gate.verdict.model import Difference, Run, TestResult
+from gate.verdict.model import Difference, TestResult
 
 ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
 # Errors that leave tests unattributed: the verdict is red already, and must not be lost.
@@ -40,34 +40,34 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
             self.resources.__exit__(*raised)
 
     def add(self, test_ids: list[str]) -> None:
-        """Queue the tests that are not there yet. Does nothing if COMPAT_BASELINE is empty."""
+        """Queue the tests that are not there yet. Does nothing if COMPAT_BASELINE is empty or cannot be used."""
         new, settings = [each for each in test_ids if each not in self.tests], self.candidate.settings
-        if not new or not settings.compat_baseline:
+        if not new or not settings.compat_baseline or self.error:
             return
         self.tests.update(new)
         with self._errors_kept():
-            if not self.suite and not self.error:
+            if not self.suite:
                 self.candidate.found.baseline = published = image(self.client, settings, self.candidate.image)
                 found = dataclasses.replace(self.candidate.found, tests=[], shards=[], problems=[])
                 suite = dataclasses.replace(self.candidate, kind="baseline", image=published, found=found)
                 print(f"running what failed against {settings.compat_baseline} too", flush=True)
                 self.resources.enter_context(gathered(suite))
                 self.suite = suite
-            if self.suite:
-                self.scheduler.add(self.suite, new)
+            self.scheduler.add(self.suite, new)
 
     def take(self, future: "Future[Results]") -> None:
         """Note the results of one of its shards."""
         with self._errors_kept():
             self.results |= future.result()
 
-    def attribute(self, run: Run) -> None:
-        """Attribute each failed test of a run: regression, pre-existing or unknown; note what was answered otherwise.
+    def attribute(self) -> None:
+        """Attribute each failed test of the run: regression, pre-existing or unknown; note what was answered otherwise.
 
         A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a
         package it installs changed, not the candidate. Where no container of the published image has answered in its
         shard, while the candidate's did, the two cannot be compared.
         """
+        run = self.candidate.found
         if not run.failed or not self.tests:
             return
         for test in run.failed:

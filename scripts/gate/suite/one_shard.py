@@ -20,7 +20,7 @@ from gate.verdict.rules import covers
 
 # Seconds for one shard of the baseline. A test that fails in time with the candidate needs no longer there, and one
 # that hangs with both images must not take COMPAT_TIMEOUT twice.
-BASELINE = 600
+BASELINE_TIMEOUT = 600
 MESSAGE = 2000  # characters of a failure's message that are kept
 UNKNOWN = 8.0  # seconds of a test, before another one of its shard has ended
 Results = dict[str, TestResult]
@@ -54,7 +54,8 @@ class Suite:
     @property
     def timeout(self) -> int:
         """The seconds that one shard has."""
-        return self.settings.compat_timeout if self.kind == "candidate" else min(self.settings.compat_timeout, BASELINE)
+        given = self.settings.compat_timeout
+        return given if self.kind == "candidate" else min(given, BASELINE_TIMEOUT)
 
     def unused(self, stem: str) -> str:
         """Return a name that no other shard has."""
@@ -122,8 +123,8 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
     for file in (part.xml, part.request):
         file.unlink(missing_ok=True)
     ending = _run_pytest(part, lambda record: on_record(part, record))
-    given = {test_id for ids in ending.each("handed_over") for test_id in ids}
-    kept = [test_id for ids in ending.each("collected") for test_id in ids if test_id not in given]
+    given, deselected = set(ending.ids("handed_over")), ending.ids("deselected")
+    kept = [test_id for test_id in ending.ids("collected") if test_id not in given]
     results, wrong = junit.read(part.xml, kept)
     logs = [shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
     times = {record["finished"]: record for record in ending.records if "finished" in record}
@@ -133,7 +134,6 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
         result.began, result.ended = float(record.get("began") or 0), float(record.get("ended") or 0)
         result.seconds = float(record.get("seconds") or result.seconds)
     failed = any(result.outcome == "failed" for result in results.values())
-    deselected = [test_id for ids in ending.each("deselected") for test_id in ids]
     reported = {*kept, *given, *deselected}
     wrong += [f"did not collect {test}" for test in part.tests if not any(covers(test, each) for each in reported)][:1]
     if ending.code is None:

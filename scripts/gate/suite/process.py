@@ -43,6 +43,10 @@ class Ending:
         """Return the values that the plugin reported under a name, in order."""
         return [record[name] for record in self.records if name in record]
 
+    def ids(self, name: str) -> list[str]:
+        """Return the test ids that the plugin reported in lists under a name, one of LISTS."""
+        return [test_id for listed in self.each(name) for test_id in listed]
+
     def __str__(self) -> str:
         """Say how it ended, as a phrase about it."""
         if self.code is None:

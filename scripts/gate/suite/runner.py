@@ -54,7 +54,7 @@ def run(
         with Comparison(client, suite, scheduler) as comparison:
             with gathered(suite):
                 found.tests = list(_run_all(suite, tests, scheduler, comparison).values())
-            comparison.attribute(found)
+            comparison.attribute()
     return found
 
 

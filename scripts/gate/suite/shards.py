@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from gate.cli import GateError
-from gate.containers.event_monitor import LOST
+from gate.containers import event_monitor
 from gate.settings import Settings
 from gate.suite import scratch, selection
 from gate.suite.one_shard import Part, Results, Suite, run_shard
@@ -55,8 +54,7 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
         Raises GateError when the suite can no longer be watched.
         """
         while any(part.suite is suite for part in [*self.waiting, *self.running.values()]):
-            if suite.watch.broken:
-                raise GateError(f"{LOST} ({suite.watch.broken}): restart the engine and run again")
+            event_monitor.check(suite.watch)
             self._fill()
             ended = [(self.running.pop(future), future) for future in list(self.running) if future.done()]
             self.free += [part.slot for part, _ in ended]
