@@ -426,8 +426,7 @@ def left_of_runs(client: docker.DockerClient) -> list[str]:
     runs = set(re.findall(r"^(sam-compat-[0-9a-f]{8})-", noted, re.MULTILINE))
     prefixes = (*(f"{run}-" for run in runs), f"{REPOSITORY.rpartition('/')[2]}-")  # the consumer's other names
     containers = [name.lstrip("/") for each in client.api.containers(all=True) for name in each["Names"] or []]
-    volumes = [str(each["Name"]) for each in client.api.volumes()["Volumes"] or []]
-    return [name for name in containers if name.startswith(prefixes)] + sorted(runs.intersection(volumes))
+    return [name for name in [*containers, *engine.volumes(client)] if name.startswith(prefixes)]
 
 
 @pytest.fixture
