@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, run_main, stream
+from gate.cli import GateError, run_main
 from gate.containers import engine
+from gate.programs import stream
 from gate.settings import load
 from gate.sources.git import git
 from gate.text import plain

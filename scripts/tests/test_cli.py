@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gate import cli
-from gate.cli import GateError, call, stream
+from gate import cli, programs
+from gate.cli import GateError
+from gate.programs import call, stream
 from gate.text import code, error_command, one_line, plain, without_secrets
 from gate.workspace import ROOT
 
@@ -24,7 +25,7 @@ def script(body: str, before: str = "", **environ: str) -> "subprocess.Completed
     """Run `body` as the main of a script."""
     indented = "\n".join(f"    {line}" for line in body.splitlines())
     text = f"import os, signal, sys, time\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-    text += f"{before}from gate.cli import GateError, run_main, call\ndef main():\n{indented}\nrun_main(main)\n"
+    text += f"{before}from gate.cli import GateError, run_main\ndef main():\n{indented}\nrun_main(main)\n"
     return subprocess.run(
         [sys.executable, "-c", text], capture_output=True, encoding="utf-8", env=os.environ | environ, timeout=60
     )
@@ -161,7 +162,7 @@ def test_call_that_fails_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(error.value.detail) == [*map(str, range(12, 31)), "https://host/"]
     with pytest.raises(GateError, match=r"^it failed: no-such-program was not found: install it$"):
         call(["no-such-program"], failure="it failed")
-    monkeypatch.setattr(cli, "CALL_LIMIT", 0.2)
+    monkeypatch.setattr(programs, "CALL_LIMIT", 0.2)
     with pytest.raises(GateError, match=r"^it failed: sleep did not end within 0\.2 s$"):
         call(["sleep", "60"], failure="it failed")
 
@@ -215,8 +216,8 @@ def test_a_step_is_not_held_up_by_what_it_leaves_running(tmp_path: Path) -> None
 def test_a_silent_step_says_that_it_still_runs_and_a_hanging_one_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "HEARTBEAT", 0.2)
-    monkeypatch.setattr(cli, "STEP_LIMIT", 1)
+    monkeypatch.setattr(programs, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(programs, "STEP_LIMIT", 1)
     with pytest.raises(GateError, match="did not end within 1 s"):
         stream(["sleep", "60"], failure="it failed", log=tmp_path / "log")
     assert "  | … still running after 0 s" in capfd.readouterr().out

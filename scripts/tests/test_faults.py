@@ -162,8 +162,9 @@ def test_run_after_one_that_was_killed_removes_what_that_left(
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=SOON)
     assert not (gate.findings / "verdict.json").exists()
-    left, volumes = left_of_runs(docker_client), engine.volumes(docker_client)
-    assert set(left) & set(volumes) and set(left) - set(volumes), f"a container and a volume were expected: {left}"
+    left, volumes = set(left_of_runs(docker_client)), set(engine.volumes(docker_client))
+    assert left & volumes, "the volume of the run, or this test shows nothing"
+    assert left - volumes, "a container of the run, or this test shows nothing"
     green_again(gate)
     assert left_of_runs(docker_client) == []
     (unknown,) = alive(hanging)  # without our mark, and the run that was its last parent is gone

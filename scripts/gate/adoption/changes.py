@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.adoption.copies import ADOPTED, SETTINGS, Copy, git
-from gate.cli import GateError, call
+from gate.cli import GateError
+from gate.programs import call
 
 IGNORED = ("/.cache/", "/.compat/", "/.env")
 VALUE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gate import workspace
-from gate.cli import GateError, call
+from gate.cli import GateError
+from gate.programs import call
 from gate.sources.git import environment
 from gate.workspace import ROOT
 

@@ -11,7 +11,8 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.tls import TLSConfig
 from requests.exceptions import RequestException
 
-from gate.cli import GateError, call
+from gate.cli import GateError
+from gate.programs import call
 
 Client = docker.DockerClient
 ERRORS = (DockerException, RequestException)

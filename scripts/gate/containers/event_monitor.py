@@ -15,7 +15,7 @@ from docker.errors import NotFound
 
 from gate.cli import GateError
 from gate.containers import engine
-from gate.containers.images import LISTING_NAME
+from gate.containers.images import LISTING_NAME, repository_of
 from gate.workspace import PREFIX
 
 PATIENCE = 120.0  # seconds for an event that must come: the engine may be busy
@@ -148,14 +148,7 @@ def _is_of(client: docker.DockerClient, watch: Watch, image: str, image_id: str)
     with contextlib.suppress(NotFound):
         about = client.images.get(image_id or image).attrs
         names += (about.get("RepoTags") or []) + (about.get("RepoDigests") or [])
-    return _repository(watch.repository) in {_repository(name) for name in names}
-
-
-def _repository(name: str) -> str:
-    """Return an image name without digest, tag and Docker Hub's host, which docker leaves out itself."""
-    name = name.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
-    head, slash, last = name.rpartition("/")  # a colon before the last slash is a registry's port
-    return f"{head}{slash}{last.partition(':')[0]}"
+    return repository_of(watch.repository) in {repository_of(name) for name in names}
 
 
 def _keep_log(client: docker.DockerClient, container: str, log: Path) -> None:

@@ -13,8 +13,9 @@ from typing import IO, Any
 import docker
 
 from gate import workspace
-from gate.cli import GateError, stream
+from gate.cli import GateError
 from gate.containers.engine import ERRORS, cli_environment, image_id, remove_container, short
+from gate.programs import stream
 from gate.settings import local
 
 LABEL = "org.opencontainers.image"
@@ -41,6 +42,13 @@ class Image:
     def repository(self) -> str:
         """The reference without its tag."""
         return self.reference.rpartition(":")[0]
+
+
+def repository_of(name: str) -> str:
+    """Return an image's name without digest, tag and Docker Hub's host, which docker leaves out itself."""
+    name = name.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    head, slash, last = name.rpartition("/")  # a colon before the last slash is a registry's port
+    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def describe(client: docker.DockerClient, reference: str) -> Image:

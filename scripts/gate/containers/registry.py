@@ -3,16 +3,16 @@
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gate.cli import LAST_LINES, MISSING, GateError, stream
+from gate.cli import GateError
 from gate.containers.engine import cli_environment
-from gate.containers.images import LABEL
+from gate.containers.images import LABEL, repository_of
+from gate.programs import ask, call, last_lines, stream
 
-PATIENCE = 300  # seconds for one question to a registry
+IMAGETOOLS = ("docker", "buildx", "imagetools")
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,15 @@ class Manifest:
 
 def inspect(reference: str) -> Manifest | None:
     """Return what a tag or digest holds in its registry, None if nothing. Raises GateError if that cannot be read."""
-    done = _docker("buildx", "imagetools", "inspect", "--raw", reference)
+    failure = f"cannot read {reference} from the registry"
+    done = ask([*IMAGETOOLS, "inspect", "--raw", reference], failure=failure, env=cli_environment())
     if done.returncode:
-        printed = done.stderr.decode(errors="replace").splitlines()
+        printed = last_lines(done.stderr)
         # The registry's own answer. A credential helper that is "not found" or a name that does not resolve is none.
         absent = re.compile(rf"ERROR: \S*{re.escape(reference.rpartition('/')[2])}: not found")
         if any(absent.fullmatch(line.strip()) for line in printed):
             return None
-        raise GateError(f"cannot read {reference} from the registry", detail=printed[-LAST_LINES:])
+        raise GateError(failure, printed)
     try:
         raw = json.loads(done.stdout)
         members: dict[str, str] = {}
@@ -55,23 +56,21 @@ def image(reference: str, platform: str) -> Manifest | None:
     """Return the manifest of a platform's image: what a tag holds, or what is in the list that it holds."""
     found = inspect(reference)
     if found and platform in found.members:
-        return inspect(f"{_repository(reference)}@{found.members[platform]}")
+        return inspect(f"{repository_of(reference)}@{found.members[platform]}")
     return found
 
 
 def versions(reference: str) -> set[str]:
     """Return the version labels of the images that a tag holds. Raises GateError if they cannot be read."""
-    done = _docker("buildx", "imagetools", "inspect", "--format", "{{json .Image}}", reference)
+    failure = f"cannot read the version of {reference} from the registry"
+    command = [*IMAGETOOLS, "inspect", "--format", "{{json .Image}}", reference]
     try:
-        if done.returncode:
-            raise ValueError
-        raw = json.loads(done.stdout) or {}
+        raw = json.loads(call(command, failure=failure, env=cli_environment())) or {}
         found = [raw] if "architecture" in raw else raw.values()
         labels = [(each.get("config") or {}).get("Labels") or {} for each in found]
         return {str(each[f"{LABEL}.version"]) for each in labels if each.get(f"{LABEL}.version")}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        printed = done.stderr.decode(errors="replace").splitlines()
-        raise GateError(f"cannot read the version of {reference} from the registry", printed[-LAST_LINES:]) from None
+        raise GateError(f"{failure}: it has no image labels that this gate can read") from None
 
 
 def push(reference: str, log: Path) -> None:
@@ -81,24 +80,5 @@ def push(reference: str, log: Path) -> None:
 
 def copy(reference: str, sources: Iterable[str]) -> None:
     """Make a tag hold a list of manifests that are in its repository already, or the very list that one source is."""
-    done = _docker("buildx", "imagetools", "create", "--tag", reference, *sources)
-    if done.returncode:
-        printed = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GateError(f"{reference} cannot be written", detail=printed[-LAST_LINES:])
-
-
-def _repository(reference: str) -> str:
-    head, slash, last = reference.partition("@")[0].rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
-
-
-def _docker(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    command = ["docker", *arguments]
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env=cli_environment()
-        )
-    except MISSING:
-        raise GateError("docker was not found: install it") from None
-    except subprocess.TimeoutExpired:
-        raise GateError(f"{' '.join(command)} did not end within {PATIENCE} s") from None
+    command = [*IMAGETOOLS, "create", "--tag", reference, *sources]
+    call(command, failure=f"{reference} cannot be written", env=cli_environment())

@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream, tools_path
+from gate.cli import GateError
 from gate.containers import engine
 from gate.containers.images import LABEL
+from gate.programs import call, stream, tools_path
 from gate.settings import Settings, local
 from gate.sources import git
 from gate.text import without_secrets

@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream
+from gate.cli import GateError
+from gate.programs import call, stream
 from gate.text import without_secrets
 
 RELEASE = re.compile(r"refs/tags/v(\d+)\.(\d+)\.(\d+)")

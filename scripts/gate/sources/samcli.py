@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream
+from gate.cli import GateError
 from gate.decode import decode
+from gate.programs import call, stream
 from gate.settings import Settings, local
 from gate.sources import git
 from gate.sources.files import fingerprint, names

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gate.cli import process_group
 from gate.containers import cleanup
+from gate.programs import process_group
 
 Record = dict[str, Any]
 LISTS = ("collected", "deselected", "handed_over")
