@@ -5,7 +5,7 @@ from gate.cli import run_main
 from gate.containers import engine
 from gate.settings import load
 from gate.sources import samcli
-from gate.suite import runner, selection, shards, timeline
+from gate.suite import machine, runner, timeline
 from gate.verdict import candidate, model, report, rules
 from gate.verdict.model import Verdict
 
@@ -19,8 +19,8 @@ def main() -> int:
     workspace.delete_verdict(platform)
     with workspace.lock():
         tested = candidate.load(platform, settings)
-        selection.check_engine(client, tested)
-        selection.warn_if_short(shards.jobs(settings))
+        machine.check_engine(client, tested)
+        machine.warn_if_short(settings)
         workspace.delete_findings(platform)
         gate = model.required(settings, samcli.origin(settings))
         runs = [runner.run(client, settings, checkout, tested) for checkout in samcli.installed(settings)]

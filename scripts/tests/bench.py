@@ -32,7 +32,7 @@ def main() -> int:
         alike = dataclasses.replace(settings, compat_reruns=0, compat_baseline="", compat_timeout=3600)
         for name, alone in (("shards", False), ("one process", True)):
             wall, cpu = time.monotonic(), busy()
-            found = runner.run(client, alike, checkout, tested, in_one_process=alone)
+            found = runner.run(client, alike, checkout, tested, hurry=not alone)
             passed = (
                 f"{found.count()['passed']} of {len(found.tests)} passed; {'; '.join(found.problems) or 'no problem'}"
             )

@@ -167,20 +167,23 @@ WHOLE = b'{"started": "a.py::t"}\n'
 )
 def test_a_damaged_report_counts_for_nothing(tmp_path: Path, damage: bytes) -> None:
     """A test may write there; the JUnit file decides."""
-    report = tmp_path / "report.jsonl"
-    report.write_bytes(WHOLE + damage)
-    records = process._records(report)
+    (tmp_path / "report.jsonl").write_bytes(WHOLE + damage)
+    with (tmp_path / "report.jsonl").open("rb") as report:
+        records = list(process._new(report))
     assert [record for record in records if record] == [{"started": "a.py::t"}]
     ending = process.Ending(-9, records)
     assert (ending.each("collected"), ending.each("finished")) == ([], [])
 
 
 def test_a_record_is_read_once_it_is_whole(tmp_path: Path) -> None:
-    report = tmp_path / "report.jsonl"
-    report.write_bytes(WHOLE + b'{"started": "a.p')
-    assert len(process._records(report)) == 1
-    report.write_bytes(WHOLE + b'{"started": "a.py::u"}\n')
-    assert process._records(report)[1] == {"started": "a.py::u"}
+    path = tmp_path / "report.jsonl"
+    path.write_bytes(WHOLE + b'{"started": "a.p')
+    with path.open("rb") as report, path.open("ab") as plugin:
+        assert len(list(process._new(report))) == 1
+        assert list(process._new(report)) == []
+        plugin.write(b'y::u"}\n')
+        plugin.flush()
+        assert list(process._new(report)) == [{"started": "a.py::u"}]
 
 
 def test_progress_is_a_line_for_each_test(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from requests import Response
 
 from gate import workspace
 from gate.containers.images import Image
-from gate.suite import scratch, selection
+from gate.suite import machine, scratch
 
 IMAGE = Image("sha256:1", "sha256:2", "x/emulator:pr-1", "linux/amd64")
 JOBS = 4
@@ -44,8 +44,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(workspace, "SCRATCH", tmp_path / "cache/scratch")
     monkeypatch.setattr(workspace, "in_memory", lambda: tmp_path / "memory/sam-compat-1")
-    monkeypatch.setattr(selection, "memory_available", lambda: 64e9)
-    monkeypatch.setattr(scratch, "PER_JOB", 1)
+    monkeypatch.setattr(machine, "memory_available", lambda: 64e9)
+    monkeypatch.setattr(machine, "WORKTREE", 1)
     return tmp_path
 
 
@@ -74,10 +74,10 @@ def test_an_engine_with_other_files_uses_the_disk(clone: Path) -> None:
 @pytest.mark.parametrize("short", ["memory", "file system", "none"])
 def test_too_little_memory_uses_the_disk(clone: Path, short: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if short == "memory":
-        monkeypatch.setattr(selection, "memory_available", lambda: JOBS * selection.MEMORY_PER_JOB)
+        monkeypatch.setattr(machine, "memory_available", lambda: JOBS * machine.MEMORY)
     elif short == "file system":
-        monkeypatch.setattr(scratch, "PER_JOB", 1e15)
-        monkeypatch.setattr(selection, "memory_available", lambda: float("inf"))
+        monkeypatch.setattr(machine, "WORKTREE", 1e15)
+        monkeypatch.setattr(machine, "memory_available", lambda: float("inf"))
     else:
         (clone / "memory").rmdir()  # macOS
     assert used(Engine()) == "cache"

@@ -13,7 +13,7 @@ import pytest
 
 from gate.cli import GateError
 from gate.settings import load_committed
-from gate.suite import one_shard, process, selection, shards
+from gate.suite import machine, one_shard, process, shards
 from gate.suite.one_shard import Part
 from gate.suite.progress import Progress
 from gate.suite.shards import Scheduler
@@ -27,7 +27,7 @@ Shard = Callable[[Part, Callable[[Part, dict[str, Any]], None]], dict[str, Any]]
 class Suite:
     """What shards share, without an engine."""
 
-    in_one_process = False
+    hurry = True
 
     def __init__(self, kind: str = "candidate") -> None:
         self.kind, self.watch, self.progress = kind, SimpleNamespace(broken=""), Progress("develop")
@@ -74,7 +74,7 @@ def test_tests_that_come_later_join_the_shard_of_their_file_that_still_waits(sui
 
 
 def test_one_process_runs_all_files(suite: Any) -> None:
-    suite.in_one_process = True
+    suite.hurry = False
     with Scheduler(1, 1) as scheduler:
         scheduler.add(suite, [*LONG, *SHORT])
         assert started(scheduler) == [("all", [*LONG, *SHORT])]
@@ -226,7 +226,7 @@ def test_machine_whose_memory_is_not_known_has_enough(monkeypatch: pytest.Monkey
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", missing)
-    assert shards.slots(shards.jobs(SETTINGS)) == 3 * (os.cpu_count() or 1)
+    assert machine.slots(machine.jobs(SETTINGS)) == 3 * (os.cpu_count() or 1)
 
 
 def test_names_are_safe_for_files_and_containers() -> None:
@@ -237,13 +237,13 @@ def test_names_are_safe_for_files_and_containers() -> None:
 
 def test_jobs_are_twice_the_cores_unless_set() -> None:
     settings = load_committed()
-    assert shards.jobs(settings) == 2 * (os.cpu_count() or 1)
-    assert shards.jobs(dataclasses.replace(settings, compat_jobs=3)) == 3
+    assert machine.jobs(settings) == 2 * (os.cpu_count() or 1)
+    assert machine.jobs(dataclasses.replace(settings, compat_jobs=3)) == 3
 
 
 @pytest.mark.parametrize(("jobs", "gigabytes", "slots"), [(4, 100, 6), (4, 6.5, 5), (4, 1, 4), (1, 100, 1)])
 def test_comparison_gets_slots_of_its_own_where_there_is_memory(
     monkeypatch: pytest.MonkeyPatch, jobs: int, gigabytes: float, slots: int
 ) -> None:
-    monkeypatch.setattr(selection, "memory_available", lambda: gigabytes * 1e9)
-    assert shards.slots(jobs) == slots
+    monkeypatch.setattr(machine, "memory_available", lambda: gigabytes * 1e9)
+    assert machine.slots(jobs) == slots

@@ -39,7 +39,7 @@ class Suite:
     found: Run
     stop: threading.Event
     kind: str = "candidate"
-    in_one_process: bool = False
+    hurry: bool = True
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1), init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +48,8 @@ class Suite:
         # And of its files; no name of a shard has a dot.
         self.label = self.checkout.slug + ("" if self.kind == "candidate" else f".{self.kind}")
         self.progress = Progress(self.label)
-        repository, hurry = self.image.repository, not self.in_one_process
-        self.watch = Watch(repository, self.image.image_id, self.name, lambda shard: self.log("emulator", shard), hurry)
+        image, log = self.image, lambda shard: self.log("emulator", shard)
+        self.watch = Watch(image.repository, image.image_id, self.name, log, self.hurry)
 
     @property
     def timeout(self) -> int:
@@ -151,7 +151,7 @@ def _run_pytest(part: Part, on_record: Callable[[Record], None]) -> process.Endi
     mark, worktree = f"{suite.name}-{part.name}", suite.checkout.export(suite.home / f"worktree-{part.slot}")
     environ = environment.of_shard(python, worktree, suite.home / mark, mark) | suite.engine_environ
     environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
-    environ |= {"SAM_COMPAT_FAST_START": "0"} if suite.in_one_process else {}
+    environ |= {} if suite.hurry else {"SAM_COMPAT_FAST_START": "0"}
     # Test ids are below the rootdir, wherever a pytest.ini lies.
     arguments = [*part.tests, f"--rootdir={worktree}", f"--junitxml={part.xml}", "-rfE"]
     if len(suite.settings.samcli_tests) == 1 and "::" in suite.settings.samcli_tests[0]:  # it may name one test

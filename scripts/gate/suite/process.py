@@ -1,13 +1,12 @@
 """One pytest process: started, followed by what its plugin reports, ended."""
 
-import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gate.containers import cleanup
 from gate.programs import process_group
@@ -62,7 +61,8 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
 
     `on_record` gets what the plugin reports, as it happens. Whatever happens, none of its processes is left.
     """
-    for folder in (process.log.parent, process.report.parent, *map(Path, _folders(process.environ))):
+    own = [Path(process.environ[name]) for name in ("HOME", "TMPDIR")]
+    for folder in (process.log.parent, process.report.parent, *own):
         folder.mkdir(parents=True, exist_ok=True)
     process.report.write_text("", encoding="utf-8")
     environ = {**process.environ, "SAM_COMPAT_REPORT": str(process.report)}
@@ -72,11 +72,12 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
     try:
         with (
             process.log.open("ab") as log,
+            process.report.open("rb") as report,
             process_group(command, failure=failure, log=log, cwd=process.worktree, env=environ) as pytest,
         ):
             while True:
                 ending.code = pytest.poll()
-                for record in _records(process.report)[len(ending.records) :]:
+                for record in _new(report):
                     ending.records.append(record)
                     on_record(record)
                 if ending.code is not None or time.monotonic() > deadline or stop.is_set():
@@ -86,15 +87,13 @@ def run(process: Process, deadline: float, stop: threading.Event, on_record: Cal
         cleanup.kill(f"{process.mark}/")
 
 
-def _folders(environ: Mapping[str, str]) -> list[str]:
-    return [environ["HOME"], environ["TMPDIR"]]
-
-
-def _records(report: Path) -> list[Record]:
-    """Return what the plugin has reported so far; a line that is not whole yet comes next time."""
-    with contextlib.suppress(OSError):
-        return [_record(line) for line in report.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    return []
+def _new(report: BinaryIO) -> Iterator[Record]:
+    """Yield what the plugin has reported since the last time; a line that is not whole yet comes next time."""
+    begin = report.tell()
+    while (line := report.readline()).endswith(b"\n"):
+        yield _record(line)
+        begin = report.tell()
+    report.seek(begin)
 
 
 def _record(line: bytes) -> Record:

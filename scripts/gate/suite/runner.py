@@ -11,7 +11,7 @@ from gate.containers.event_monitor import running_before
 from gate.containers.images import Image
 from gate.settings import Settings
 from gate.sources.samcli import Checkout
-from gate.suite import scratch, selection, shards
+from gate.suite import machine, scratch, selection
 from gate.suite.baseline import Comparison
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
@@ -24,12 +24,12 @@ MANY = 0.25  # of the tests: when more failed, none is retried
 
 
 def run(
-    client: docker.DockerClient, settings: Settings, checkout: Checkout, image: Image, *, in_one_process: bool = False
+    client: docker.DockerClient, settings: Settings, checkout: Checkout, image: Image, *, hurry: bool = True
 ) -> Run:
     """Run SAMCLI_TESTS against an image; run those that failed again, then against the published image too.
 
-    Returns what was found, not yet judged. `in_one_process`: as pytest alone would, with nothing made faster; for
-    measuring. Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
+    Returns what was found, not yet judged. Without `hurry` one pytest process runs all of them and nothing is made
+    faster: for measuring. Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
     """
     source, words = checkout.home / "src", list(checkout.words)
     found = Run(checkout.ref, checkout.commit, checkout.version, words, checkout.compared, checkout.uses_image)
@@ -37,17 +37,17 @@ def run(
     tests, found.problems = selection.select(source, settings.samcli_tests)
     if not tests or not checkout.uses_image:
         return found
-    jobs = 1 if in_one_process else shards.jobs(settings)
-    slots = shards.slots(jobs)
+    jobs = machine.jobs(settings) if hurry else 1
+    slots = machine.slots(jobs)
     with (
-        scratch.folder(client, image, slots, hurry=not in_one_process) as home,
+        scratch.folder(client, image, slots, hurry=hurry) as home,
         cleanup_on_exit(client) as name,
         Scheduler(jobs, slots) as scheduler,
     ):
         shutil.copytree(workspace.PLUGIN, home / workspace.PLUGIN.name)
         suite = Suite(
             settings, checkout, image, name, home, engine.environment(), found, scheduler.stop,
-            in_one_process=in_one_process,
+            hurry=hurry,
         )  # fmt: skip
         for container in running_before(client, suite.watch):
             print(f"note: {one_line(container)} was running before; its tests must not use it", flush=True)

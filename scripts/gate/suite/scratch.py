@@ -14,20 +14,18 @@ from gate.cli import GateError
 from gate.containers import engine
 from gate.containers.images import Image
 from gate.sources import git
-from gate.suite import selection
-
-PER_JOB = 0.4e9  # bytes of a worktree with what `sam build` writes there; measured 0.32 GB
+from gate.suite import machine
 
 
 @contextlib.contextmanager
-def folder(client: docker.DockerClient, image: Image, jobs: int, *, hurry: bool = True) -> Iterator[Path]:
-    """Yield a new folder for `jobs` shards: in memory where there is room for it, else, or without `hurry`, in .cache/.
+def folder(client: docker.DockerClient, image: Image, slots: int, *, hurry: bool = True) -> Iterator[Path]:
+    """Yield a new folder for `slots` shards: in memory with `hurry` and where there is room for it, else in .cache/.
 
     `sam build` writes 18,000 small files for each shard and deletes them. On a disk that took a quarter of the suite's
     wall time (153 s; 122 s in memory), on a file system without a journal up to half.
     """
     git.remove(workspace.SCRATCH)  # of a run that was killed
-    top = (_in_memory(client, image, jobs) if hurry else None) or workspace.SCRATCH
+    top = (_in_memory(client, image, slots) if hurry else None) or workspace.SCRATCH
     top.mkdir(mode=0o700, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=top, ignore_cleanup_errors=True) as made:
@@ -37,16 +35,16 @@ def folder(client: docker.DockerClient, image: Image, jobs: int, *, hurry: bool 
             top.rmdir()
 
 
-def _in_memory(client: docker.DockerClient, image: Image, jobs: int) -> Path | None:
+def _in_memory(client: docker.DockerClient, image: Image, slots: int) -> Path | None:
     """Return this clone's new folder in memory; None if it cannot be made, is too small or means nothing to the engine.
 
     An engine in a virtual machine has other files at that path.
     """
-    path, size = workspace.in_memory(), jobs * PER_JOB
+    path, size = workspace.in_memory(), slots * machine.WORKTREE
     try:
         git.remove(path)
         free = shutil.disk_usage(path.parent).free
-        if free < size or selection.memory_available() < size + jobs * selection.MEMORY_PER_JOB:
+        if free < size or machine.memory_available() < size + slots * machine.MEMORY:
             return None
         path.mkdir(mode=0o700)  # not exist_ok: other users can write there too
     except (OSError, GateError):

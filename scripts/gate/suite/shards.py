@@ -1,7 +1,6 @@
 """The shards of a run: each file begins as one, and an idle slot takes tests over from the one with most left."""
 
 import contextlib
-import os
 import re
 import threading
 import time
@@ -9,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from gate.containers import event_monitor
-from gate.settings import Settings
-from gate.suite import scratch, selection
 from gate.suite.one_shard import Part, Results, Suite, run_shard
 from gate.suite.process import Record
 
@@ -39,10 +36,10 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
         self.pool.shutdown(cancel_futures=True)
 
     def add(self, suite: Suite, tests: Sequence[str], prefix: str = "") -> None:
-        """Queue the tests: a shard for each file, or one for all where the suite runs in one process."""
+        """Queue the tests: a shard for each file, or without `hurry` one for all."""
         known = {(part.suite, part.file): part for part in self.waiting}
         for test in dict.fromkeys(tests):
-            file = "all" if suite.in_one_process else test.partition("::")[0]
+            file = test.partition("::")[0] if suite.hurry else "all"
             if (suite, file) not in known:
                 known[suite, file] = Part(suite, suite.unused(prefix + _stem(file)), file)
                 self.waiting.append(known[suite, file])
@@ -107,19 +104,6 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
             self.waiting.insert(0, Part(part.suite, name, part.file, given))
         seconds = [each.seconds_left() for each in list(self.running.values())]  # a copy: other threads change it
         part.suite.progress.show(record, max([*seconds, sum(seconds) / self.jobs], default=0.0))
-
-
-def jobs(settings: Settings) -> int:
-    """Return how many shards run at once: COMPAT_JOBS, or twice the cores, since a test waits half of its time, and no
-    more than there is memory for."""
-    by_memory = int(selection.memory_available() // selection.MEMORY_PER_JOB) or 1
-    return settings.compat_jobs or min(2 * (os.cpu_count() or 1), by_memory)
-
-
-def slots(jobs: int) -> int:
-    """Return how many run at once with the baseline's among them: half as many more, if there is memory for them."""
-    by_memory = int(selection.memory_available() // (selection.MEMORY_PER_JOB + scratch.PER_JOB))
-    return max(jobs, min(jobs + jobs // 2, by_memory))
 
 
 def _stem(file: str) -> str:
