@@ -13,11 +13,12 @@ IN_MEMORY = Path("/dev/shm", f"sam-compat-{hashlib.sha256(bytes(ROOT)).hexdigest
 
 def main() -> int:
     """Return 0 if all folders are gone, 2 if a run is working here or something cannot be removed."""
-    lock = folder = ROOT / ".cache/lock"
+    lock = ROOT / ".cache/lock"
+    folder = lock.parent
     try:
         if lock.exists():
             fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
-        for folder in (ROOT / ".cache", ROOT / ".compat", IN_MEMORY):
+        for folder in (lock.parent, ROOT / ".compat", IN_MEMORY):
             if os.path.lexists(folder):
                 shutil.rmtree(folder)
     except BlockingIOError:

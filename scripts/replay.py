@@ -25,11 +25,12 @@ TESTS = " ".join(f"tests/test_{name}.py" for name in ("invoke", "start_lambda", 
 ROWS = {"1.2.1": "", "1.2.0": "pr-replay-1.2.1"}  # the fixed one first: the other one is compared with it
 
 
+@engine.errors_explained()
 def main() -> int:
     """Run the gate on both emulators and print a table; return 0 if 1.2.0 is red and 1.2.1 green."""
-    load()  # an invalid setting is reported before anything runs
-    consumer = make_consumer()
-    verdicts = {version: run_gate(version, baseline, consumer) for version, baseline in ROWS.items()}
+    load()  # an invalid setting is reported before anything runs, and so is a missing engine
+    platform, consumer = engine.platform(engine.connect()), make_consumer()
+    verdicts = {version: run_gate(version, baseline, consumer, platform) for version, baseline in ROWS.items()}
     print("\n| emulator | verdict | passed | first answer that differs |\n|---|---|---|---|")
     for version, verdict in sorted(verdicts.items()):
         (run,), color = verdict.runs, "green" if verdict.green else "red"
@@ -53,7 +54,7 @@ def make_consumer() -> Path:
     return folder
 
 
-def run_gate(version: str, baseline: str, consumer: Path) -> model.Verdict:
+def run_gate(version: str, baseline: str, consumer: Path, platform: str) -> model.Verdict:
     """Run `make compat` for a released emulator and return its verdict. Raises GateError if there is none."""
     settings = {
         "EMULATOR_SOURCE": str(WORK / "emulator"),
@@ -71,7 +72,7 @@ def run_gate(version: str, baseline: str, consumer: Path) -> model.Verdict:
     print(f"\n=== emulator {version}", flush=True)
     done = subprocess.run(["make", "--no-print-directory", "compat"], cwd=workspace.ROOT, env=os.environ | settings)
     try:
-        return model.load(engine.platform(engine.connect()))
+        return model.load(platform)
     except GateError:
         raise GateError(f"the gate could not run emulator {version} (exit code {done.returncode}): see above") from None
 

@@ -84,6 +84,13 @@ def test_the_last_line_of_a_traceback_is_the_error(tmp_path: Path) -> None:
     assert list(found.errors_during([passed])) == []
 
 
+def test_a_request_of_another_thread_amid_a_traceback_is_neither_its_end_nor_lost(tmp_path: Path) -> None:
+    begin = ("Traceback (most recent call last):", '  File "/app/model.py", line 7, in f')
+    found = log(tmp_path, *begin, answered("GET /e/1", 200), "    f()", "KeyError: 'x'")
+    assert [error for _, error in found.errors] == ["KeyError: 'x' (model.py:7)"]
+    assert [(route, status) for _, _, route, _, status in found.requests] == [("/e/{}", 200)]
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -11,7 +11,7 @@ from gate.workspace import ROOT
 
 from .conftest import Gate, commit_all, copy_template
 
-pytestmark = [pytest.mark.engine, pytest.mark.replay]
+engine = pytest.mark.engine
 PUBLISHED = "public.ecr.aws/durable-functions/aws-durable-execution-emulator"
 
 
@@ -27,6 +27,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory, docker_client: docker.Dock
         docker_client.images.remove(tag, force=True)
 
 
+@engine
+@pytest.mark.replay
 def test_incident_is_red_with_the_route_and_its_fix_is_green(printed: str) -> None:
     broken, fixed = re.findall(r"^\| 1\.2\.[01] \|.*$", printed, re.MULTILINE)
     assert re.fullmatch(
@@ -35,11 +37,22 @@ def test_incident_is_red_with_the_route_and_its_fix_is_green(printed: str) -> No
     assert re.fullmatch(r"\| 1\.2\.1 \| green \| 10 of 10 \| none \|", fixed)
 
 
+@engine
+@pytest.mark.replay
 def test_every_failure_of_the_incident_is_a_regression(printed: str) -> None:
     assert "red: develop: 10 failed (10 regressions)" in printed
 
 
+@engine
+@pytest.mark.replay
 def test_readme_shows_this_table(printed: str) -> None:
     readme = (Path(ROOT) / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| 1\.2\.[01] \|.*$", printed, re.MULTILINE)
     assert [row for row in rows if row not in readme] == []
+
+
+def test_without_an_engine_there_is_one_error(tmp_path: Path) -> None:
+    done = Gate(copy_template(tmp_path / "template"), {}).make("replay", DOCKER_HOST="unix:///nowhere.sock")
+    assert done.returncode == 2
+    assert len(re.findall("(?m)^error: .*(?:no Docker engine answers|docker was not found)", done.stdout)) == 1
+    assert done.stdout.count("error:") == 1, done.stdout

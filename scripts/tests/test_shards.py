@@ -215,7 +215,7 @@ def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(
     part = Part(suite, "a-1", "tests/test_a.py", asked)  # type: ignore[arg-type]
     results = one_shard.run_shard(part, lambda part, record: None)
     assert sorted(results) == sorted(reported)
-    log = one_shard.shown(part)
+    log = one_shard.log_shown(part)
     assert suite.found.problems == ([f"shard a-1 did not collect {wrong}; see {log}"] if wrong else [])
 
 

@@ -104,9 +104,9 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
 
 
 def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> Image:
-    """Return the baseline: the newest, else the engine's own. Raises GateError if there is none.
+    """Pull COMPAT_BASELINE and return it; where that fails, the engine's own. Raises GateError if there is none.
 
-    It gets a tag that no registry has, since the suite pulls the one that it uses.
+    It gets a tag that no registry has: aws-sam-cli pulls the tag that it is given, and could get another image.
     """
     published = f"{settings.emulator_repository}:{settings.compat_baseline}"
     try:

@@ -56,7 +56,7 @@ def of_shard(python: Path, worktree: Path, home: Path, mark: str) -> dict[str, s
         "SAM_CLI_TELEMETRY": "0",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",  # a machine's own role is a caller's credential too
-        "FORCE_RUN_DOCKER_TEST": "1",  # without it, and with CI set, all tests are skipped and pytest exits 0
+        "FORCE_RUN_DOCKER_TEST": "1",  # else, where CI is set, all tests are skipped and pytest exits with 0
         "DURABLE_EXECUTIONS_CONTAINER_NAME": f"{workspace.PREFIX}{mark}",
         "DURABLE_EXECUTIONS_EMULATOR_PORT": str(free_port()),
     }

@@ -13,7 +13,7 @@ from gate.verdict.model import Request, TestResult
 ANSWERED = re.compile(r'(?<!\S)"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[0-9.]+" (?P<status>[0-9]{3}) (?:-|[0-9]+)(?!\S)')
 BY_A_CLIENT = re.compile(r'https?://\S+ "[A-Z]+ ')
 UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-# A UUID or a pair of them, a number, an ARN, a token.
+# One UUID or two joined by an escaped slash, a number, an ARN, a token.
 ID = re.compile(rf"{UUID}|[0-9]+|.*%(?:2F|3A).*|(?=\S*[0-9])[\w=.%~-]{{24,}}", re.IGNORECASE)
 PLACE = re.compile(r'\s+File "(?P<file>[^"]+)", line (?P<line>[0-9]+)')
 
@@ -55,15 +55,15 @@ def read(log: Path) -> HttpLog:
         stamp, _, text = line.partition(" ")
         if (at := _seconds(stamp)) is None:
             continue
-        if text.startswith("Traceback (most recent call last)"):
+        if (match := ANSWERED.search(text)) and not BY_A_CLIENT.search(text):  # also amid another thread's traceback
+            found.requests.append((at, match["method"], route(match["path"]), match["path"], int(match["status"])))
+        elif text.startswith("Traceback (most recent call last)"):
             in_traceback, place = True, ""
         elif in_traceback and (match := PLACE.match(text)):
             place = f"{Path(match['file']).name}:{match['line']}"
         elif in_traceback and text and not text[0].isspace():
             in_traceback = False
             found.errors.append((at, f"{re.sub(UUID, '{}', text)} ({place})"))
-        elif (match := ANSWERED.search(text)) and not BY_A_CLIENT.search(text):
-            found.requests.append((at, match["method"], route(match["path"]), match["path"], int(match["status"])))
     return found
 
 

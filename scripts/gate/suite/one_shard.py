@@ -22,7 +22,7 @@ from gate.verdict.rules import covers
 # that hangs with both images must not take COMPAT_TIMEOUT twice.
 BASELINE_TIMEOUT = 600
 MESSAGE = 2000  # characters of a failure's message that are kept
-UNKNOWN = 8.0  # seconds of a test, before another one of its shard has ended
+GUESS = 8.0  # seconds that a test takes, until one of its shard has ended
 Results = dict[str, TestResult]
 
 
@@ -106,7 +106,7 @@ class Part:
 
     def seconds_per_test(self) -> float:
         """Return the seconds that one of its tests takes, the one that runs included once it takes longer."""
-        usual = sum(self.took) / len(self.took) if self.took else UNKNOWN
+        usual = sum(self.took) / len(self.took) if self.took else GUESS
         now = time.monotonic() - self.since
         return usual if now < usual else (sum(self.took) + now) / (len(self.took) + 1)
 
@@ -126,7 +126,7 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
     given, deselected = set(ending.ids("handed_over")), ending.ids("deselected")
     kept = [test_id for test_id in ending.ids("collected") if test_id not in given]
     results, wrong = junit.read(part.xml, kept)
-    logs = [shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
+    logs = [log_shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
     times = {record["finished"]: record for record in ending.records if "finished" in record}
     for test_id, result in results.items():
         result.shard, result.logs, result.message = part.name, logs, " ".join(result.message.split())[:MESSAGE]
@@ -140,7 +140,7 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
         wrong = [f"{ending} (COMPAT_TIMEOUT is {suite.timeout} s)"]
     elif not (ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and deselected)):
         wrong = [" and ".join([str(ending), *wrong[:1]])]
-    suite.found.problems += [f"shard {part.name} {problem}; see {shown(part)}" for problem in wrong]
+    suite.found.problems += [f"shard {part.name} {problem}; see {log_shown(part)}" for problem in wrong]
     suite.found.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
     why = "deselected by aws-sam-cli's configuration"
     return {test_id: TestResult(test_id, "skipped", message=why) for test_id in deselected} | results
@@ -162,6 +162,6 @@ def _run_pytest(part: Part, on_record: Callable[[Record], None]) -> process.Endi
     return process.run(each, time.monotonic() + suite.timeout, suite.stop, on_record)
 
 
-def shown(part: Part, kind: str = "suite") -> str:
+def log_shown(part: Part, kind: str = "suite") -> str:
     """Return a shard's log as the reader of a report can open it."""
     return workspace.shown(part.suite.log(kind, part.name))

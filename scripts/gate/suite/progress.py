@@ -8,7 +8,7 @@ from gate.text import plain
 
 
 class Progress:
-    """Prints the finished ones of a suite's tests, as many as its shards have collected so far."""
+    """Counts and prints the tests of a suite that have finished, among those that its shards have collected so far."""
 
     def __init__(self, label: str) -> None:
         self.label, self.began, self.lock = label, time.monotonic(), threading.Lock()

@@ -1,9 +1,9 @@
 """Let `samdev` start as fast as `sam`. Python imports this at every start of aws-sam-cli's venv, by a .pth file.
 
-`samdev` (aws-sam-cli installed with SAM_CLI_DEV=1) imports the whole of aws-sam-cli at every start, to compare each
-later import by name with its list for PyInstaller. The `sam` that users have does neither, and no emulator is part of
-it. Here `samdev` skips that check, which lies in one module; where the module does not exist, nothing happens. It also
-looks for garbage less often, which is a tenth of what is left of its start.
+`samdev` (aws-sam-cli installed with SAM_CLI_DEV=1) imports the whole of aws-sam-cli at every start and compares each
+later import by name with its list for PyInstaller. The `sam` that users have does neither, and the emulator has no part
+in it. Here `samdev` leaves that check out. It is in one module; where a future aws-sam-cli has no such module, nothing
+happens. `samdev` also looks for garbage less often, which saves a tenth of the rest of its start.
 """
 
 import gc
