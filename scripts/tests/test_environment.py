@@ -60,7 +60,9 @@ def test_each_shard_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatc
     for name, value in CALLERS.items():
         monkeypatch.setenv(name, value)
     shards = [
-        environment.of_shard(Path("/venv/bin/python"), Path(f"/work{n}"), tmp_path / f"home{n}", f"run-a-{n}")
+        environment.of_shard(
+            Path("/venv/bin/python"), Path(f"/work{n}"), tmp_path / f"home{n}", f"run-a-{n}", tmp_path / "report"
+        )
         for n in (1, 2)
     ]
     for name in ("HOME", "TMPDIR", "DURABLE_EXECUTIONS_CONTAINER_NAME", "DURABLE_EXECUTIONS_EMULATOR_PORT"):

@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from gate.containers import cleanup
 from gate.suite import environment, process
-from gate.suite.process import Ending, Process
+from gate.suite.process import Ending
 from gate.workspace import PLUGIN, ROOT
 
 SCRIPTS = str(ROOT / "scripts")
@@ -55,10 +55,16 @@ def run(worktree: Path, tests: str, seconds: float) -> Ending:
         "PYTHONDONTWRITEBYTECODE": "1",
         "SAM_COMPAT_WORKTREE": str(worktree),
         "SAM_COMPAT_GATE": str(os.getpid()),
+        "SAM_COMPAT_REPORT": str(worktree.with_name("report")),
+        cleanup.MARK: "none-1/",
     }
-    given, names = ["test_it.py", "-p", "no:cacheprovider"], (worktree.with_name(n) for n in ("r", "log"))
-    shard = Process(Path(sys.executable), given, worktree, environ, "none-1", *names)
-    return process.run(shard, time.monotonic() + seconds, threading.Event(), lambda record: None)
+    command = [sys.executable, "-m", "pytest", "-p", "sam_compat_plugin", "test_it.py", "-p", "no:cacheprovider"]
+    deadline = time.monotonic() + seconds
+
+    def over() -> bool:
+        return time.monotonic() > deadline
+
+    return process.run(command, environ, worktree.with_name("log"), over, lambda record: None)
 
 
 @pytest.mark.parametrize(

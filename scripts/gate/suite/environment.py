@@ -33,10 +33,11 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return kept | {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def of_shard(python: Path, worktree: Path, home: Path, mark: str) -> dict[str, str]:
+def of_shard(python: Path, worktree: Path, home: Path, mark: str, report: Path) -> dict[str, str]:
     """Return the environment of one pytest process: what is inherited, then what this run sets.
 
-    `home` is its empty HOME, `mark` <run>-<shard>: the end of its emulator's container name.
+    `home` is its empty HOME, `mark` <run>-<shard>: the end of its emulator's container name;
+    the plugin writes `report`.
     """
     return {
         # Functions under test are built again and again from the same packages.
@@ -50,6 +51,7 @@ def of_shard(python: Path, worktree: Path, home: Path, mark: str) -> dict[str, s
         "PYTHONDONTWRITEBYTECODE": "1",  # a later run compares the venv with what was installed
         "GIT_CEILING_DIRECTORIES": str(worktree.parent),  # the repository around .cache/ is not the suite's
         "SAM_COMPAT_WORKTREE": str(worktree),
+        "SAM_COMPAT_REPORT": str(report),
         "SAM_COMPAT_GATE": str(os.getpid()),
         MARK: f"{mark}/",
         "SAM_CLI_DEV": "1",

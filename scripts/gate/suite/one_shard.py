@@ -146,20 +146,24 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
     return {test_id: TestResult(test_id, "skipped", message=why) for test_id in deselected} | results
 
 
-def _run_pytest(part: Part, on_record: Callable[[Record], None]) -> process.Ending:
-    suite, python = part.suite, part.suite.checkout.python
+def _run_pytest(part: Part, on_record: process.OnRecord) -> process.Ending:
+    suite, python, report = part.suite, part.suite.checkout.python, part.xml.with_suffix(".jsonl")
     mark, worktree = f"{suite.name}-{part.name}", suite.checkout.export(suite.home / f"worktree-{part.slot}")
-    environ = environment.of_shard(python, worktree, suite.home / mark, mark) | suite.engine_environ
+    environ = environment.of_shard(python, worktree, suite.home / mark, mark, report) | suite.engine_environ
     environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
     environ |= {} if suite.hurry else {"SAM_COMPAT_FAST_START": "0"}
+    command = [str(python), "-m", "pytest", "-p", "sam_compat_plugin", *part.tests]
     # Test ids are below the rootdir, wherever a pytest.ini lies.
-    arguments = [*part.tests, f"--rootdir={worktree}", f"--junitxml={part.xml}", "-rfE"]
+    command += [f"--rootdir={worktree}", f"--junitxml={part.xml}", "-rfE"]
     if len(suite.settings.samcli_tests) == 1 and "::" in suite.settings.samcli_tests[0]:  # it may name one test
-        arguments += timeline.LIVE
+        command += timeline.LIVE
         environ |= {"TZ": "UTC"}  # of its stamps
-    report, log = part.xml.with_suffix(".jsonl"), suite.log("suite", part.name)
-    each = process.Process(python, arguments, worktree, environ, mark, report, log)
-    return process.run(each, time.monotonic() + suite.timeout, suite.stop, on_record)
+    deadline = time.monotonic() + suite.timeout
+
+    def over() -> bool:
+        return suite.stop.is_set() or time.monotonic() > deadline
+
+    return process.run(command, environ, suite.log("suite", part.name), over, on_record)
 
 
 def log_shown(part: Part, kind: str = "suite") -> str:

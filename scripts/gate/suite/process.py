@@ -1,7 +1,6 @@
 """One pytest process: started, followed by what its plugin reports, ended."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,23 +11,11 @@ from gate.containers import cleanup
 from gate.programs import process_group
 
 Record = dict[str, Any]
+OnRecord = Callable[[Record], None]
 LISTS = ("collected", "deselected", "handed_over")
 TIMES = ("began", "ended", "seconds")
 FINISHED = {"finished", "outcome", "seconds", "began", "ended"}  # what a finished test's record has at least
 EXITS = {1: "tests failed", 2: "interrupted", 3: "internal error", 4: "usage error", 5: "no test was collected"}
-
-
-@dataclass(frozen=True)
-class Process:
-    """What to run. `mark` is <run>-<shard>; `report` is where the plugin writes, `log` gets what pytest prints."""
-
-    python: Path
-    arguments: Sequence[str]
-    worktree: Path
-    environ: Mapping[str, str]
-    mark: str
-    report: Path
-    log: Path
 
 
 @dataclass
@@ -56,35 +43,36 @@ class Ending:
         return f"ended with pytest's exit code {self.code}{f': {EXITS[self.code]}' if self.code in EXITS else ''}"
 
 
-def run(process: Process, deadline: float, stop: threading.Event, on_record: Callable[[Record], None]) -> Ending:
-    """Run pytest to its end, or until `deadline` on the monotonic clock, or until `stop` is set.
+def run(
+    command: Sequence[str], environ: Mapping[str, str], log: Path, over: Callable[[], bool], on_record: OnRecord
+) -> Ending:
+    """Run pytest in the worktree of its environment (`environment.of_shard`) to its end, or until `over` says so.
 
-    `on_record` gets what the plugin reports, as it happens. Whatever happens, none of its processes is left.
+    `log` gets what it prints, `on_record` what the plugin reports, as it happens. Whatever happens, none of its
+    processes is left.
     """
-    own = [Path(process.environ[name]) for name in ("HOME", "TMPDIR")]
-    for folder in (process.log.parent, process.report.parent, *own):
+    worktree, report = Path(environ["SAM_COMPAT_WORKTREE"]), Path(environ["SAM_COMPAT_REPORT"])
+    for folder in (log.parent, report.parent, Path(environ["HOME"]), Path(environ["TMPDIR"])):
         folder.mkdir(parents=True, exist_ok=True)
-    process.report.write_text("", encoding="utf-8")
-    environ = {**process.environ, "SAM_COMPAT_REPORT": str(process.report)}
-    command = [str(process.python), "-m", "pytest", "-p", "sam_compat_plugin", *process.arguments]
-    failure = f"pytest cannot be started in {process.worktree}"
+    report.write_text("", encoding="utf-8")
+    failure = f"pytest cannot be started in {worktree}"
     ending = Ending()
     try:
         with (
-            process.log.open("ab") as log,
-            process.report.open("rb") as report,
-            process_group(command, failure=failure, log=log, cwd=process.worktree, env=environ) as pytest,
+            log.open("ab") as printed,
+            report.open("rb") as reported,
+            process_group(command, failure=failure, log=printed, cwd=worktree, env=environ) as pytest,
         ):
             while True:
                 ending.code = pytest.poll()
-                for record in _new(report):
+                for record in _new(reported):
                     ending.records.append(record)
                     on_record(record)
-                if ending.code is not None or time.monotonic() > deadline or stop.is_set():
+                if ending.code is not None or over():
                     return ending
                 time.sleep(0.1)
     finally:
-        cleanup.kill(f"{process.mark}/")
+        cleanup.kill(environ[cleanup.MARK])
 
 
 def _new(report: BinaryIO) -> Iterator[Record]:
