@@ -1,4 +1,4 @@
-# The sam-cli compat gate. Settings: .env.example. The recipe: scripts/*.py; what it shares: scripts/gate/.
+# The sam-cli compat gate. Settings: .env.example. A target runs the script of its name; scripts/gate/ is what they share.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .cache/venv
@@ -6,16 +6,16 @@ READY := $(VENV)/ready
 RUN := $(VENV)/bin/python scripts
 FIND_PYTHON = @command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) was not found: install Python 3.11 or newer, on Debian and Ubuntu the package python3' >&2; exit 2; }
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
-# A Python that was upgraded or removed since takes its venv along.
-BROKEN := $(shell test ! -e $(READY) || $(VENV)/bin/python -I -c 'import dotenv' 2>/dev/null || rm -f $(READY))
-# They would keep Python from finding the scripts' modules, or find others.
+# Where the venv's Python no longer works, the marker goes, so that the venv is made again.
+DROP_BROKEN_VENV := $(shell test ! -e $(READY) || $(VENV)/bin/python -I -c 'import dotenv' 2>/dev/null || rm -f $(READY))
+# These change where Python looks for modules.
 unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
-# Nothing is written outside of .cache and .compat: a repository that does not ignore it would count as changed.
+# A __pycache__ that the repository does not ignore would count as a change of it.
 export PYTHONDONTWRITEBYTECODE := 1
-# Reports write paths as the caller can open them, also after `make -C`.
+# Reports print paths relative to the caller's folder, also with `make -C`.
 export CALLER_PWD := $(value PWD)
 
-.NOTPARALLEL: # the steps share one clone
+.NOTPARALLEL: # the targets write to the same folders
 .PHONY: help image samcli compat publish changed required nightly engine replay adopt test lint clean
 .DEFAULT_GOAL := help
 
@@ -30,41 +30,41 @@ image: $(READY) ## build the candidate image and tag it so that sam-cli uses it
 samcli: $(READY) ## check out and install aws-sam-cli at SAMCLI_REFS
 	@$(RUN)/samcli.py
 
-compat: image samcli ## both, then the durable tests and the verdict
+compat: image samcli ## run image and samcli, then the durable tests; print the verdict
 	@$(RUN)/compat.py
 
-publish: $(READY) ## push exactly what has a green verdict, `latest` last
+publish: $(READY) ## push exactly the images with a green verdict; move `latest` last
 	@$(RUN)/publish.py
 
 # --- what workflows ask
 
-changed: $(READY) ## do the commits since BASE touch what the gate guards?
+changed: $(READY) ## print whether the commits since BASE change a guarded file
 	@$(RUN)/changed.py
 
-required: ## the required check's answer, from the results of the jobs before it in NEEDS
+required: ## pass or fail the required check, from the job results in NEEDS
 	@$(PYTHON) scripts/required.py
 
-nightly: ## open, continue or close the issue about a red night, from NEEDS
+nightly: ## open, update or close the issue about a red nightly run, from NEEDS
 	@$(PYTHON) scripts/nightly.py
 
 # --- this template
 
-engine: ## a Docker engine and base images on Debian or Ubuntu, where none answers
+engine: ## install and start Docker on Debian or Ubuntu, where none answers, with the base images
 	$(FIND_PYTHON)
 	@$(PYTHON) scripts/engine.py
 
-clean: ## remove checkouts, venvs and what was found; costs time only
+clean: ## remove checkouts, venvs and results; all of it can be made again
 	$(FIND_PYTHON)
 	@$(PYTHON) scripts/clean.py
 
 ifneq ($(wildcard scripts/tests),)
-replay: $(READY) ## the incident as a demonstration: emulator 1.2.0 (red) and 1.2.1 (green)
+replay: $(READY) ## reproduce the incident: emulator 1.2.0 must be red, 1.2.1 green
 	@$(RUN)/replay.py
 
-adopt: $(READY) ## copy the gate into the repository INTO, or update it there
+adopt: $(READY) ## copy the gate into the repository INTO, or update the copy there
 	@$(RUN)/adopt.py
 
-test: $(VENV)/ready-dev ## this template's own tests; what needs an engine is skipped without one
+test: $(VENV)/ready-dev ## this template's own tests; those that need an engine are skipped without one
 	@$(VENV)/bin/python -m pytest -p no:cacheprovider --config-file=scripts/pyproject.toml scripts/tests
 
 lint: $(VENV)/ready-dev ## ruff, mypy, and zizmor, actionlint and the published schemas for the workflows

@@ -11,7 +11,7 @@ from gate.workspace import ROOT
 
 
 def main() -> int:
-    """Work out every change, then make all of them or none; return 0."""
+    """Compute every change first, then write all of them or none; return 0."""
     root, folder = _repository(), _folder()
     before = copies.recorded(root, folder)
     found = host.find(root, set(before.files if before else ()))

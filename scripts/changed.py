@@ -1,4 +1,4 @@
-"""make changed: do the commits between BASE and HEAD touch what the gate guards?"""
+"""make changed: print whether the commits between BASE and HEAD change a guarded file."""
 
 import os
 
@@ -8,7 +8,7 @@ from gate.sources import guarded
 
 
 def main() -> int:
-    """Print and hand on `gated=true` or `gated=false`, with the files that decided it; return 0."""
+    """Print `gated=true`, with the files that decided it, or `gated=false`; set it as the job's output; return 0."""
     settings = load()
     try:
         decided = guarded.touched(os.environ.get("BASE", ""), settings.gated_paths)

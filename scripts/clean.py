@@ -1,4 +1,4 @@
-"""make clean: remove checkouts, venvs and what was found, unless a run is working here. Standard library only."""
+"""make clean: remove checkouts, venvs and results, unless a run is working in this clone. Standard library only."""
 
 import fcntl
 import hashlib
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IN_MEMORY = Path("/dev/shm", f"sam-compat-{hashlib.sha256(bytes(ROOT)).hexdigest()[:8]}")  # of a run that was killed
+IN_MEMORY = Path("/dev/shm", f"sam-compat-{hashlib.sha256(bytes(ROOT)).hexdigest()[:8]}")  # see workspace.in_memory
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     folder = lock.parent
     try:
         if lock.exists():
-            fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+            fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
         for folder in (lock.parent, ROOT / ".compat", IN_MEMORY):
             if os.path.lexists(folder):
                 shutil.rmtree(folder)

@@ -1,4 +1,8 @@
-"""make compat: run aws-sam-cli's durable tests against the candidate, judge, and write the verdict."""
+"""make compat: run aws-sam-cli's durable tests against the candidate, judge the results, and write the verdict.
+
+`runner.run` does the work for each aws-sam-cli: shards, the event monitor, retries, the comparison with the published
+image. A run is green if `rules` finds no reason against it.
+"""
 
 from gate import workspace
 from gate.cli import run_main
@@ -12,8 +16,8 @@ from gate.verdict.model import Verdict
 
 @engine.errors_explained()
 def main() -> int:
-    """Return 0 for a green verdict, 1 for a red one; after an error there is none."""
-    workspace.delete_verdict()  # before anything can fail; the engine may turn out to be of another platform
+    """Return 0 for a green verdict, 1 for a red one. After an error no verdict is written."""
+    workspace.delete_verdict()  # before anything can fail
     settings, client = load(), engine.connect()
     platform = engine.platform(client)
     workspace.delete_verdict(platform)
@@ -22,15 +26,15 @@ def main() -> int:
         machine.check_engine(client, tested)
         machine.warn_if_short(settings)
         workspace.delete_findings(platform)
-        gate = model.required(settings, samcli.origin(settings))
+        required = model.requirements(settings, samcli.origin(settings))
         runs = [runner.run(client, settings, checkout, tested) for checkout in samcli.installed(settings)]
-        reasons = rules.unmet(gate, tested, runs)
+        reasons = rules.unmet(required, tested, runs)
         reasons += rules.moved_tag(tested, engine.image_id(client, tested.reference))
-        verdict = Verdict(gate, tested, runs, reasons)
+        verdict = Verdict(required, tested, runs, reasons)
         try:
             report.save(verdict)
             verdict.save()
-        except BaseException:  # both or neither
+        except BaseException:  # no report without its verdict
             workspace.delete_verdict(platform)
             raise
     print(*timeline.of_single_test(runs), report.terminal(verdict), sep="\n", flush=True)

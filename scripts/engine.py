@@ -1,7 +1,4 @@
-"""make engine: a Docker engine with buildx, and the base images, on Debian or Ubuntu where they are missing.
-
-Standard library only, and nothing of `gate`: this runs before anything is installed. What is there stays as it is.
-"""
+"""make engine: a Docker engine with buildx, and base images, on Debian or Ubuntu. Standard library only."""
 
 import importlib.util
 import os
@@ -13,22 +10,24 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOCKET = "unix:///var/run/docker.sock"
-TEST_TOOLS = {"busybox": "busybox-static", "docker-registry": "docker-registry"}  # of the template's own tests
+TEST_TOOLS = {"busybox": "busybox-static", "docker-registry": "docker-registry"}  # for the template's tests
 VERSION = ("docker", "version", "--format={{.Server.Version}}")
+LABELS = ("docker", "image", "inspect", "--format={{json .Config.Labels}}")
 BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")
 
 
 def main() -> int:
-    """Install and start what is missing, and print what is there; return 0, or 2 if an engine must not start here."""
+    """Install and start what is missing, and print the result; return 0, or 2 if none may start here."""
     context = ask("docker", "context", "inspect", "--format={{.Endpoints.docker.Host}}")
     engine, host = ask(*VERSION), context or os.environ.get("DOCKER_HOST") or SOCKET
     if not engine and (reason := why_none_may_start(host)):
         print(f"error: {reason}", file=sys.stderr)
         return 2
     tools = {"git": "git"} | ({} if engine else {"dockerd": "docker.io", "iptables": "iptables"})
-    tools |= TEST_TOOLS if (HERE.parent / ".ci/run").exists() else {}
+    tools |= TEST_TOOLS if (HERE / "tests").exists() else {}
     packages = [package for command, package in tools.items() if not shutil.which(command)]
-    if packages := packages + ([] if importlib.util.find_spec("ensurepip") else ["python3-venv"]):
+    packages += [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
+    if packages:
         debian("install", *packages)
     if not shutil.which("docker"):
         debian("install", "docker-cli")  # a package of its own since Debian 13
@@ -38,10 +37,9 @@ def main() -> int:
         debian("start")
     for image in BASES:
         debian("image", image)
-    labels = ("docker", "image", "inspect", "--format={{json .Config.Labels}}")
-    stand_ins = [image for image in BASES if "sam-compat.stand-in" in ask(*labels, image)]
+    stand_ins = [image for image in BASES if "sam-compat.stand-in" in ask(*LABELS, image)]
     if stand_ins and not any(ask(f"{folder}/python3.13", "-V") for folder in os.get_exec_path()):
-        debian("python3.13")  # which uv downloads where registries can be reached
+        debian("python3.13")  # where stand-ins were needed, uv cannot download it either
     for image in stand_ins:
         print(f"{image} is a stand-in, made from Debian's packages; to pull the real one, `docker rmi` it first.")
     print(f"Docker {ask(*VERSION)} answers at {host}.")
@@ -49,13 +47,13 @@ def main() -> int:
 
 
 def why_none_may_start(host: str) -> str:
-    """Return why an engine that starts here would not be the one that is meant, or not the only one; "" if it would."""
+    """Return why starting dockerd here would be wrong, "" if it would not."""
     answer = "".join(ask("bash", "-c", "docker version 2>&1 >/dev/null || true").splitlines()[-1:])
     if host != SOCKET:
         return f"no engine answers at {host} ({answer}): start it, or unset DOCKER_HOST and DOCKER_CONTEXT"
-    if process := ask("pidof", "dockerd"):  # a second one would take the bridge of the first, docker0
+    if process := ask("pidof", "dockerd"):  # a second dockerd would take docker0 from the first
         remedy = "set DOCKER_HOST, join the `docker` group, or stop it"
-        return f"dockerd runs (process {process}) but not for you at {SOCKET} ({answer}): {remedy}"
+        return f"dockerd runs (process {process}), but you cannot connect to {SOCKET} ({answer}): {remedy}"
     return ""
 
 
@@ -69,7 +67,7 @@ def ask(*command: str) -> str:
 
 
 def debian(step: str, *arguments: str) -> None:
-    """Take one step of engine/debian, which prints what it does; exit with 2 if it fails."""
+    """Run one step of engine/debian, which prints what it does; exit with 2 if it fails."""
     if subprocess.run(["bash", HERE / "engine/debian", step, *arguments], stdin=subprocess.DEVNULL).returncode:
         sys.exit(2)
 

@@ -1,4 +1,4 @@
-"""make image: build the candidate, or take an image that exists, and tag it so that sam-cli uses it."""
+"""make image: build the candidate, or take an existing image, and tag it so that sam-cli uses it."""
 
 import dataclasses
 
@@ -9,13 +9,13 @@ from gate.settings import Settings, load
 from gate.sources import emulator
 from gate.verdict import candidate
 
-BUILT = f"{workspace.clone_name()}:build"  # what a build made, until it has its tag
+BUILT = f"{workspace.clone_name()}:build"  # a new build's, until it has its tag
 
 
 @engine.errors_explained()
 def main() -> int:
-    """Leave the candidate in the engine, tagged, and described in candidate.json; return 0."""
-    workspace.delete_verdict()  # before anything can fail; the engine may turn out to be of another platform
+    """Tag the candidate in the engine, describe it in candidate.json, and return 0."""
+    workspace.delete_verdict()  # before anything can fail
     settings, client = load(), engine.connect()
     platform = engine.platform(client)
     workspace.delete_verdict(platform)
@@ -27,7 +27,7 @@ def main() -> int:
             image, tag = build(client, settings, platform)
         found = images.describe(client, image)
         if found.platform != platform:
-            raise GateError(f"the image is {found.platform}, the engine {platform}: use a machine of its own platform")
+            raise GateError(f"the image is {found.platform}, the engine {platform}: use a {found.platform} machine")
         tag = settings.emulator_tag or tag
         client.images.get(image).tag(settings.emulator_repository, tag)
         if image == BUILT:
@@ -35,7 +35,7 @@ def main() -> int:
         listed = images.packages(client, found.image_id)
         made = dataclasses.replace(found, reference=f"{settings.emulator_repository}:{tag}", packages=listed)
         candidate.save(made, settings)
-        if settings.compat_save_image:  # here, before any code of aws-sam-cli runs on this machine
+        if settings.compat_save_image:  # before the suite runs, whose code cannot then change what is published
             images.save(made)
     github_output(**{f"digest-{platform.replace('/', '-')}": made.config_digest})
     print(f"candidate {made.reference}\n          {made.image_id} ({platform})", flush=True)
@@ -43,19 +43,21 @@ def main() -> int:
 
 
 def build(client: engine.Client, settings: Settings, platform: str) -> tuple[str, str]:
-    """Build EMULATOR_SOURCE; return the image's name and the tag it should get: pr-<commit>, with -dirty if it is."""
+    """Build EMULATOR_SOURCE; return the image's name and its tag: pr-<commit>, with -dirty after a change."""
     folder, origin = emulator.fetch(settings)
     revision = emulator.revision(folder)
     emulator.prebuild(settings, folder, workspace.log(platform, "prebuild"))
-    tracked = emulator.revision(folder, tracked_only=True)  # a prebuild may add files; an edit is a change
-    commit = revision.removesuffix("-dirty")
-    dirty = "" if revision == tracked == commit else "-dirty"
+    tracked = emulator.revision(folder, tracked_only=True)
+    commit, dirty, _ = revision.partition("-dirty")
+    if tracked != revision:  # a prebuild may add files, not edit them
+        dirty = "-dirty"
     version = settings.emulator_version or emulator.wheel_version(folder)
     labels = {"version": version, "revision": f"{commit}{dirty}", "source": origin}
     emulator.build(folder, labels, BUILT, workspace.log(platform, "build"))
     if emulator.revision(folder, tracked_only=True) != tracked:
-        raise GateError(f"{folder} was changed while the image was built: run it again")
-    return BUILT, f"pr-{commit[:12] or engine.short(str(engine.image_id(client, BUILT)))}{dirty}"
+        raise GateError(f"{folder} changed while the image was built: run it again")
+    name = commit[:12] or engine.short(str(engine.image_id(client, BUILT)))  # outside git there is no commit
+    return BUILT, f"pr-{name}{dirty}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""make nightly: open an issue when the gate is red at night, add to it while it is open, close it when green again.
+"""make nightly: open an issue when the nightly run is red, comment on it while it is open, close it when green again.
 
-Standard library and the GitHub CLI only, so that it can report where nothing could be installed.
+Standard library and the GitHub CLI only, so that it reports even where nothing could be installed.
 """
 
 import json
@@ -15,7 +15,7 @@ LONGEST = 60_000  # characters; GitHub takes 65,536
 
 
 def main() -> int:
-    """Return 0 once the issue says how the night ended, 2 if it could not be written."""
+    """Return 0 once the issue shows the result of the nightly run, 2 if it could not be written."""
     try:
         results = {job: str(need["result"]) for job, need in json.loads(os.environ.get("NEEDS", "")).items()}
         url = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(os.environ)
@@ -26,8 +26,9 @@ def main() -> int:
     red = [f"{job}: {result}" for job, result in results.items() if result != "success"]
     try:
         print(f"{'red' if red else 'green'}: {report(red, url)}", flush=True)
-    except (FileNotFoundError, PermissionError):  # the latter of a folder on PATH
-        return fail("gh was not found: install the GitHub CLI")
+    except OSError as error:  # PermissionError where a folder on PATH cannot be read
+        missing = "gh was not found: install the GitHub CLI"
+        return fail(missing if error.filename == "gh" else f"{error.filename}: {error.strerror}")
     except subprocess.CalledProcessError as error:
         return fail(f"{' '.join(error.cmd[:3])} failed (see above): check GH_TOKEN, GH_REPO and `issues: write`")
     except (ValueError, TypeError, KeyError):
@@ -42,17 +43,17 @@ def fail(message: str) -> int:
 
 
 def report(red: list[str], url: str) -> str:
-    """Open, continue or close the issue and return what was done; `red` are the jobs that did not succeed."""
+    """Open, comment on or close the issue and return what was done; `red` are the jobs that did not succeed."""
     listed = json.loads(gh("issue", "list", "--state=open", f"--label={LABEL}", "--limit=100", "--json=number,title"))
     number = next((str(issue["number"]) for issue in listed if issue["title"] == TITLE), "")
     if not red:
         return gh("issue", "close", number, f"--comment=Green again: {url}") if number else "no issue is open"
-    text = f"[{', '.join(red)}]({url}). A platform without a summary here ended before its verdict.\n\n"
+    text = f"[{', '.join(red)}]({url}). A platform that is not listed below ended before it wrote a verdict.\n\n"
     summaries = sorted(COMPAT.glob("*/summary.md"))
     text += "\n".join(summary.read_text(encoding="utf-8", errors="replace") for summary in summaries)
     if number:
         return gh("issue", "comment", number, "--body-file=-", text=text)
-    gh("label", "create", LABEL, "--force")  # it may exist
+    gh("label", "create", LABEL, "--force")  # without an error if it exists
     return gh("issue", "create", f"--title={TITLE}", f"--label={LABEL}", "--body-file=-", text=text)
 
 

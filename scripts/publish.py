@@ -1,4 +1,4 @@
-"""make publish: push exactly what has a green verdict; `latest` moves last, or not at all."""
+"""make publish: push exactly the images with a green verdict; move `latest` last, once all else has succeeded."""
 
 import sys
 
@@ -13,24 +13,27 @@ from gate.verdict.publishing import Publishing
 
 @engine.errors_explained()
 def main() -> int:
-    """Return 0 when all is published, 1 if it is refused; whatever fails, the last line says what was pushed."""
+    """Return 0 if everything was published, 1 if it was refused, which is before anything is pushed.
+
+    After an error the last line says what was pushed.
+    """
     settings, client = load(), engine.connect()
     with workspace.lock():
-        # An earlier release's must not be signed for this one.
+        # The workflow signs this file: an earlier release's must not be signed for this one.
         (workspace.COMPAT / workspace.TEST_RESULT).unlink(missing_ok=True)
         try:
-            tested = release.check(settings)
-            to = Publishing(settings.publish_repository or settings.emulator_repository, tested)
-            with publishing.summary_on_error(client, to):
-                publishing.find_images(client, to)
-                publishing.refuse_other_content(to)
+            approved = release.check(settings)
+            target = Publishing(settings.publish_repository or settings.emulator_repository, approved)
+            with publishing.summary_on_error(client, target):
+                publishing.find_images(client, target)
+                publishing.refuse_other_content(target)
                 if settings.publish_dry_run:
-                    publishing.preview(to)
+                    publishing.preview(target)
                 else:
-                    publishing.push_images(to)
-                    digest = publishing.push_list(to)
-                    attestation.save(tested.verdicts, to.repository, digest)
-                publishing.move_latest(to, settings)
+                    publishing.push_images(target)
+                    digest = publishing.push_list(target)
+                    attestation.save(approved.verdicts, target.repository, digest)
+                publishing.move_latest(target, settings)  # or print what it would do
         except release.RefusedError as refused:
             print(*(f"refused: {one_line(reason)}" for reason in refused.args), sep="\n", file=sys.stderr)
             return 1

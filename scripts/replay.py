@@ -1,7 +1,7 @@
-"""make replay: the incident as a demonstration, from released packages alone.
+"""make replay: reproduce the incident, with released packages only.
 
-Emulator 1.2.0 answered each id that has a `%2F` in it with 404, so every test of a durable function failed from the
-minute it was published; 1.2.1 fixed that. The gate runs on both: the released aws-sam-cli, called as its users call it.
+Emulator 1.2.0 answered 404 where an id had a `%2F` in it, so every test of a durable function failed once it was
+published; 1.2.1 fixed that. Here the gate tests both with the released `sam` command.
 """
 
 import os
@@ -19,10 +19,9 @@ from gate.sources.git import git
 from gate.text import plain
 from gate.verdict import explain, model
 
-TEMPLATE, WORK = workspace.ROOT / "scripts/replay", workspace.CACHE / "replay"
+SOURCE, WORK = workspace.ROOT / "scripts/replay", workspace.CACHE / "replay"
 EMULATOR, SDK = "aws-durable-execution-sdk-python-testing", "aws-durable-execution-sdk-python==1.7.0"
-TESTS = " ".join(f"tests/test_{name}.py" for name in ("invoke", "start_lambda", "execution", "callback"))
-ROWS = {"1.2.1": "", "1.2.0": "pr-replay-1.2.1"}  # the fixed one first: the other one is compared with it
+ROWS = {"1.2.1": "", "1.2.0": "pr-replay-1.2.1"}  # COMPAT_BASELINE by version; 1.2.0 is compared with 1.2.1
 
 
 @engine.errors_explained()
@@ -33,18 +32,17 @@ def main() -> int:
     verdicts = {version: run_gate(version, baseline, consumer, platform) for version, baseline in ROWS.items()}
     print("\n| emulator | verdict | passed | first answer that differs |\n|---|---|---|---|")
     for version, verdict in sorted(verdicts.items()):
-        (run,), color = verdict.runs, "green" if verdict.green else "red"
-        first = next(explain.contract(run), "none").partition(" (")[0]
+        run, color = verdict.runs[0], "green" if verdict.green else "red"
+        first = next(map(explain.answers, run.differences), "none")
         print(plain(f"| {version} | {color} | {run.count()['passed']} of {len(run.tests)} | {first} |"))
     return 0 if verdicts["1.2.1"].green and not verdicts["1.2.0"].green else 1
 
 
 def make_consumer() -> Path:
     """Return a git repository whose tests call the released aws-sam-cli, with the functions' packages in it."""
-    folder = WORK / "consumer"
     shutil.rmtree(WORK, ignore_errors=True)
-    shutil.copytree(TEMPLATE / "consumer", folder)
-    shutil.copytree(TEMPLATE, WORK / "emulator", ignore=shutil.ignore_patterns("consumer"))
+    folder = shutil.copytree(SOURCE / "consumer", WORK / "consumer")
+    shutil.copytree(SOURCE, WORK / "emulator", ignore=shutil.ignore_patterns("consumer"))
     uv, failure = Path(sys.executable).with_name("uv"), f"{SDK} cannot be installed"
     wanted = [f"--target={folder / 'functions'}", "--python-version=3.13", "--only-binary=:all:", SDK, "boto3"]
     stream([uv, "pip", "install", "--quiet", *wanted], failure=failure, log=workspace.INSTALL_LOG)
@@ -61,10 +59,10 @@ def run_gate(version: str, baseline: str, consumer: Path, platform: str) -> mode
         "EMULATOR_PREBUILD": f"rm -rf dist && python -m pip download -q --no-deps -d dist {EMULATOR}=={version}",
         "EMULATOR_TAG": f"pr-replay-{version}",
         "SAMCLI_SOURCE": str(consumer),
-        "SAMCLI_PYTHON": "{}.{}".format(*sys.version_info),  # the functions' packages are there: no `sam build`
+        "SAMCLI_PYTHON": "{}.{}".format(*sys.version_info),  # this one: it installed the functions' packages
         "SAMCLI_REFS": "develop",
         "SAMCLI_COMPARED_REFS": "",
-        "SAMCLI_TESTS": TESTS,
+        "SAMCLI_TESTS": "tests/test_invoke.py tests/test_start_lambda.py tests/test_execution.py tests/test_callback.py",
         "COMPAT_MIN_PASSED": "10",
         "COMPAT_BASELINE": baseline,
         "SAM_SKIP_PULL_IMAGE": "1",

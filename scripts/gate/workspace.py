@@ -63,7 +63,10 @@ def shown(path: Path) -> str:
 
 
 def delete_verdict(platform: str | None = None) -> None:
-    """Remove the earlier verdict of a platform (default: this machine's): a run that cannot finish leaves none."""
+    """Remove the earlier verdict of a platform, so that a run that cannot finish leaves none.
+
+    Default is this machine's platform, for a caller that does not know the engine's yet.
+    """
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine.machine(), machine.machine())
     for name in (VERDICT, SUMMARY):
         (results(platform or f"linux/{architecture}") / name).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from gate import workspace
 from gate.cli import GateError
 from gate.containers.images import Image
 from gate.verdict import attestation, model
-from gate.verdict.model import Gate, Run, Verdict
+from gate.verdict.model import Requirements, Run, Verdict
 
 REPOSITORY = "public.example/durable/emulator"
 TYPE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -28,7 +28,7 @@ def verdict(platform: str = "linux/amd64", *, commit: str = DEVELOP, reasons: tu
     ]
     older = [model.TestResult("tests/test_b.py::B::test_old", "failed", attribution="pre-existing")]
     return Verdict(
-        gate=Gate("https://github.com/aws/aws-sam-cli.git", ("develop",), ("v1.158.0",), ("tests",), 1, 1),
+        gate=Requirements("https://github.com/aws/aws-sam-cli.git", ("develop",), ("v1.158.0",), ("tests",), 1, 1),
         candidate=Image(f"sha256:{'1' * 64}", f"sha256:{'2' * 64}", f"{REPOSITORY}:pr-1", platform, "1.2.1", "c" * 40),
         runs=[
             Run("develop", commit, "1.164.0", ["develop"], tests=tests),

@@ -140,9 +140,8 @@ class Machine:
 def machine(tmp_path: Path) -> Machine:
     """Root on a Debian 12 that has Python, make and sudo only, and reaches Debian's mirror and no registry."""
     made = Machine(tmp_path)
-    for folder in ("state/bin", "state/images", "scripts", ".ci"):
+    for folder in ("state/bin", "state/images", "scripts/tests"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / ".ci/run").touch()
     shutil.copy(SCRIPTS / "engine.py", tmp_path / "scripts")
     shutil.copytree(SCRIPTS / "engine", tmp_path / "scripts/engine")
     (made.state / "shim").write_text(SHIM)
@@ -263,7 +262,7 @@ def test_the_client_is_a_package_of_its_own_since_debian_13(machine: Machine) ->
 
 
 def test_a_repository_that_adopted_the_gate_needs_no_tools_of_its_tests(ready: Machine) -> None:
-    (ready.root / ".ci/run").unlink()
+    (ready.root / "scripts/tests").rmdir()
     for name in ("busybox", "docker-registry"):
         (ready.state / "bin" / name).unlink()
     assert (ready.run().returncode, ready.changes()) == (0, [])

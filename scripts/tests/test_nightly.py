@@ -156,7 +156,7 @@ def test_gate_that_did_not_end_is_red_and_said_so(
 def test_missing_summary_is_explained(gate: Path, night: Night, issues: Callable[[], list[dict[str, Any]]]) -> None:
     (gate / ".compat/linux-arm64/logs").mkdir(parents=True)
     assert night("failure").returncode == 0
-    assert "A platform without a summary here ended before its verdict." in issues()[0]["texts"][0]
+    assert "A platform that is not listed below ended before it wrote a verdict." in issues()[0]["texts"][0]
 
 
 def test_long_summary_is_cut_to_what_github_takes(

@@ -85,7 +85,7 @@ class Release:
         reference = f"{REPOSITORY}:pr-1234567890ab"  # the same for both, as they are of one commit
         self.client.images.get(image_id).tag(*reference.split(":"))
         tested = images.describe(self.client, reference)
-        gate = model.required(layers.load_committed())
+        gate = model.requirements(layers.load_committed())
         tests = [TestResult(f"{gate.tests[number % 4]}::test_{number}", "passed", shard="a") for number in range(40)]
         run = Run("develop", "c" * 40, "1.164.0", ["develop"], tests=tests)
         run.shards = [Shard("a", 1.0, {tested.image_id: 4}, served=4)]

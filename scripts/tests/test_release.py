@@ -38,7 +38,7 @@ def image(platform: str, **other: Any) -> Image:
 
 def verdict_of(tested: Image, *, failed: int = 0) -> Verdict:
     """What `make compat` would write of 40 tests by the committed settings."""
-    gate = model.required(layers.load_committed())
+    gate = model.requirements(layers.load_committed())
     tests = [
         TestResult(
             f"{gate.tests[number % 4]}::A::test_{number}", "failed" if number < failed else "passed", shard="a-1"
@@ -275,7 +275,7 @@ def test_image_that_the_build_did_not_make(root: Path, monkeypatch: pytest.Monke
 
 def weaken() -> dict[str, str]:
     """Leave verdicts of one file and one pass, and return the settings that they are green by."""
-    weak = {"SAMCLI_TESTS": model.required(layers.load_committed()).tests[0], "COMPAT_MIN_PASSED": "1"}
+    weak = {"SAMCLI_TESTS": model.requirements(layers.load_committed()).tests[0], "COMPAT_MIN_PASSED": "1"}
 
     def change(found: dict[str, Any]) -> None:
         found["gate"] |= {"tests": [weak["SAMCLI_TESTS"]], "min_passed": 1}
@@ -288,7 +288,7 @@ def weaken() -> dict[str, str]:
 
 def weak_example(root: Path) -> str:
     lines = (root / ".env.example").read_text().splitlines()
-    weak = {"SAMCLI_TESTS": model.required(layers.load_committed()).tests[0], "COMPAT_MIN_PASSED": "1"}
+    weak = {"SAMCLI_TESTS": model.requirements(layers.load_committed()).tests[0], "COMPAT_MIN_PASSED": "1"}
     changed = [f"{line.partition('=')[0]}={weak[line.partition('=')[0]]}" if line.partition("=")[0] in weak else line
                for line in lines]  # fmt: skip
     return "\n".join(changed) + "\n"

@@ -11,11 +11,11 @@ from gate import workspace
 from gate.containers.images import Image
 from gate.settings import load
 from gate.verdict import report
-from gate.verdict.model import Difference, Gate, Run, Shard, TestResult, Verdict
+from gate.verdict.model import Difference, Requirements, Run, Shard, TestResult, Verdict
 
 CANDIDATE = Image("sha256:good", "sha256:good", "repo/emulator:pr-1", "linux/amd64", "1.2.1", "abc", {"sdk": "3.0.0"})
 PUBLISHED = Image("sha256:old", "sha256:old", "repo/emulator:pr-old", "linux/amd64", "1.2.0", packages={"sdk": "1.7.0"})
-GATE = Gate("https://example.com/sam.git", ("develop",), (), ("tests/test_a.py",), 1, 1)
+GATE = Requirements("https://example.com/sam.git", ("develop",), (), ("tests/test_a.py",), 1, 1)
 EVIL = "x`|\n::error::injected\n##[error]y\x1b[2J<b>\u202e"
 
 
@@ -45,7 +45,9 @@ def run(failed: int = 0, **values: object) -> Run:
     return Run("develop", "c" * 40, "1.164.0", ["develop"], tests=results(failed), shards=shards, **values)  # type: ignore[arg-type]
 
 
-def verdict(*runs: Run, reasons: tuple[str, ...] = (), candidate: Image = CANDIDATE, gate: Gate = GATE) -> Verdict:
+def verdict(
+    *runs: Run, reasons: tuple[str, ...] = (), candidate: Image = CANDIDATE, gate: Requirements = GATE
+) -> Verdict:
     return Verdict(gate, candidate, list(runs), list(reasons))
 
 
@@ -222,7 +224,7 @@ def test_the_first_failing_test_can_be_repeated(test_id: str, repeated: str, mon
     found = run()
     found.tests.append(TestResult(test_id, "failed"))
     monkeypatch.setenv("CALLER_PWD", str(workspace.ROOT.parent))
-    gate = Gate(GATE.samcli_source, GATE.refs, ("v1.0.0",), GATE.tests, 1, 1)
+    gate = Requirements(GATE.samcli_source, GATE.refs, ("v1.0.0",), GATE.tests, 1, 1)
     command = shlex.split(report.repeat(verdict(found, reasons=("no",), gate=gate)))
     assert command[:4] == ["make", "-C", workspace.ROOT.name, "compat"]
     printing = 'all:\n\t@echo "$$SAMCLI_TESTS" "$$SAMCLI_COMPARED_REFS" "$$EMULATOR_IMAGE"\n'

@@ -14,11 +14,11 @@ from gate.decode import decode
 from gate.settings import load_committed
 from gate.verdict import candidate as candidates
 from gate.verdict import model, rules
-from gate.verdict.model import Gate, Request, Run, Shard, TestResult, Verdict
+from gate.verdict.model import Request, Requirements, Run, Shard, TestResult, Verdict
 
 CANDIDATE = Image("sha256:good", "sha256:config", "repo/emulator:pr-1", "linux/amd64", "1.2.1", "abc")
 FILES = ("tests/test_a.py", "tests/test_b.py")
-GATE = Gate("https://example.com/sam.git", ("develop",), ("v1.0.0",), FILES, min_passed=3, reruns=1)
+GATE = Requirements("https://example.com/sam.git", ("develop",), ("v1.0.0",), FILES, min_passed=3, reruns=1)
 
 
 def result(test_id: str, outcome: str = "passed", **values: Any) -> TestResult:
@@ -190,7 +190,7 @@ def test_a_gate_that_required_less_is_found_out(values: dict[str, Any], reason: 
 
 
 def test_a_gate_that_required_more_is_good_enough() -> None:
-    more = Gate(GATE.samcli_source, ("develop", "v1.0.0", "x"), (), (*FILES, "tests/test_c.py"), 4, reruns=0)
+    more = Requirements(GATE.samcli_source, ("develop", "v1.0.0", "x"), (), (*FILES, "tests/test_c.py"), 4, reruns=0)
     assert rules.weaker(more, GATE) == []
 
 

@@ -15,7 +15,7 @@ OUTCOMES = ("passed", "skipped", "failed")  # the worst last
 
 
 @dataclass(frozen=True)
-class Gate:
+class Requirements:
     """What a run required. `samcli_source` is without secrets; `version` is that of the gate."""
 
     samcli_source: str
@@ -150,7 +150,7 @@ class Run:
 class Verdict:
     """Green, or red with every reason."""
 
-    gate: Gate
+    gate: Requirements
     candidate: Image
     runs: list[Run]
     reasons: list[str]
@@ -167,9 +167,9 @@ class Verdict:
         workspace.write_json(workspace.results(self.candidate.platform) / workspace.VERDICT, value)
 
 
-def required(settings: Settings, origin: str = "") -> Gate:
+def requirements(settings: Settings, origin: str = "") -> Requirements:
     """Return what the settings require of a run; `origin` is where aws-sam-cli came from, if not from SAMCLI_SOURCE."""
-    return Gate(
+    return Requirements(
         samcli_source=without_secrets(origin or settings.samcli_source),
         refs=settings.samcli_refs,
         compared_refs=settings.samcli_compared_refs,

@@ -28,7 +28,7 @@ class Publishing:
     """
 
     repository: str
-    tested: Release
+    release: Release
     ids: dict[str, str] = field(default_factory=dict)
     members: dict[str, str] = field(default_factory=dict)
     listed: Manifest | None = None
@@ -38,7 +38,7 @@ class Publishing:
     @property
     def whole(self) -> str:
         """The reference of the version's list."""
-        return f"{self.repository}:v{self.tested.version}"
+        return f"{self.repository}:v{self.release.version}"
 
     @property
     def latest(self) -> str:
@@ -47,7 +47,7 @@ class Publishing:
 
     def reference(self, candidate: Image) -> str:
         """Return the reference of one platform's image."""
-        return f"{self.repository}:{self.tested.tag(candidate)}"
+        return f"{self.repository}:{self.release.tag(candidate)}"
 
     def summary(self) -> str:
         """Return what this run pushed."""
@@ -62,108 +62,110 @@ class Publishing:
 
 
 @contextlib.contextmanager
-def summary_on_error(client: docker.DockerClient, to: Publishing) -> Iterator[None]:
+def summary_on_error(client: docker.DockerClient, target: Publishing) -> Iterator[None]:
     """Add what was pushed to whatever ends the body early, and remove the tags that were made for pushing."""
     try:
         with engine.errors_explained():
             yield
     except GateError as error:
-        raise GateError(f"{error}; {to.summary()}", error.detail) from None
+        raise GateError(f"{error}; {target.summary()}", error.detail) from None
     except OSError as error:
-        raise GateError(f"{error.filename or 'the system'}: {error.strerror or error}; {to.summary()}") from None
+        raise GateError(f"{error.filename or 'the system'}: {error.strerror or error}; {target.summary()}") from None
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(to.summary()) from None
+        raise KeyboardInterrupt(target.summary()) from None
     finally:
-        for tag in to.ids:
+        for tag in target.ids:
             with contextlib.suppress(*engine.ERRORS):
-                made = client.images.get(f"{to.repository}:{tag}")
+                made = client.images.get(f"{target.repository}:{tag}")
                 if len(made.tags) > 1:  # an image goes with its last tag, and could not be published again
-                    client.images.remove(f"{to.repository}:{tag}")
+                    client.images.remove(f"{target.repository}:{tag}")
 
 
-def find_images(client: docker.DockerClient, to: Publishing) -> None:
+def find_images(client: docker.DockerClient, target: Publishing) -> None:
     """Find every image in the engine or its archive and give it the tag to be pushed. Raises RefusedError."""
-    for candidate in to.tested.candidates:
-        tag = to.tested.tag(candidate)
-        to.ids[tag] = release.find(client, candidate)
-        if STAND_IN in client.images.get(to.ids[tag]).labels:
+    for candidate in target.release.candidates:
+        tag = target.release.tag(candidate)
+        target.ids[tag] = release.find(client, candidate)
+        if STAND_IN in client.images.get(target.ids[tag]).labels:
             raise RefusedError(
                 f"{candidate.platform}: it was built on a stand-in of its base image: build it on the real one"
             )
         # At once: the next archive may hold another image under the same name.
-        client.images.get(to.ids[tag]).tag(to.repository, tag)
+        client.images.get(target.ids[tag]).tag(target.repository, tag)
 
 
-def refuse_other_content(to: Publishing) -> None:
+def refuse_other_content(target: Publishing) -> None:
     """Note what the registry has of this version. Raises RefusedError if one of its tags holds something else."""
     reasons = []
-    for candidate in to.tested.candidates:
-        reference = to.reference(candidate)
+    for candidate in target.release.candidates:
+        reference = target.reference(candidate)
         if found := registry.image(reference, candidate.platform):
-            to.members[candidate.platform] = found.digest
+            target.members[candidate.platform] = found.digest
             if found.config != candidate.config_digest:
                 reasons.append(f"{reference} {OTHER.format(found.digest)}")
-    to.listed = registry.inspect(to.whole)
-    if to.listed and not (len(to.members) == len(to.tested.candidates) and to.listed.is_list_of(to.members)):
-        reasons.append(f"{to.whole} {OTHER.format(to.listed.digest)}")
+    target.listed = registry.inspect(target.whole)
+    complete = len(target.members) == len(target.release.candidates)
+    if target.listed and not (complete and target.listed.is_list_of(target.members)):
+        reasons.append(f"{target.whole} {OTHER.format(target.listed.digest)}")
     if reasons:
         raise RefusedError(*reasons)
 
 
-def preview(to: Publishing) -> None:
+def preview(target: Publishing) -> None:
     """Print what would be pushed."""
-    for candidate in to.tested.candidates:
-        reference, image_id = to.reference(candidate), to.ids[to.tested.tag(candidate)]
-        there = candidate.platform in to.members
+    for candidate in target.release.candidates:
+        reference, image_id = target.reference(candidate), target.ids[target.release.tag(candidate)]
+        there = candidate.platform in target.members
         print(f"already pushed {reference}" if there else f"would push {image_id} as {reference}")
-    print(f"{'already pushed' if to.listed else 'would push'} {to.whole}")
+    print(f"{'already pushed' if target.listed else 'would push'} {target.whole}")
 
 
-def push_images(to: Publishing) -> None:
+def push_images(target: Publishing) -> None:
     """Push each platform's image that is not there, and read back what its tag holds."""
-    for candidate in to.tested.candidates:
-        reference = to.reference(candidate)
-        if candidate.platform in to.members:
+    for candidate in target.release.candidates:
+        reference = target.reference(candidate)
+        if candidate.platform in target.members:
             print(f"already pushed {reference}", flush=True)
             continue
-        to.under_way = reference
+        target.under_way = reference
         registry.push(reference, workspace.log(candidate.platform, "push"))
         found = registry.image(reference, candidate.platform)
         if not found or found.config != candidate.config_digest:
             holds = found.config or found.digest if found else "nothing"
             raise GateError(f"{reference} holds {holds}, not the tested {candidate.config_digest}")
-        to.members[candidate.platform] = found.digest
-        to.note(found.digest)
+        target.members[candidate.platform] = found.digest
+        target.note(found.digest)
 
 
-def push_list(to: Publishing) -> str:
+def push_list(target: Publishing) -> str:
     """Make the list of the images unless it is there, read it back, and return its digest."""
-    if to.listed:
-        print(f"already pushed {to.whole} ({to.listed.digest})", flush=True)
-        return to.listed.digest
-    to.under_way = to.whole
-    registry.copy(to.whole, [f"{to.repository}@{digest}" for digest in to.members.values()])
-    made = registry.inspect(to.whole)
-    if not made or not made.is_list_of(to.members):
-        raise GateError(f"{to.whole} holds {made and (made.members or made.digest)}, not the list of what was pushed")
-    to.listed = made
-    to.note(made.digest)
+    if target.listed:
+        print(f"already pushed {target.whole} ({target.listed.digest})", flush=True)
+        return target.listed.digest
+    target.under_way = target.whole
+    registry.copy(target.whole, [f"{target.repository}@{digest}" for digest in target.members.values()])
+    made = registry.inspect(target.whole)
+    if not made or not made.is_list_of(target.members):
+        holds = made and (made.members or made.digest)
+        raise GateError(f"{target.whole} holds {holds}, not the list of what was pushed")
+    target.listed = made
+    target.note(made.digest)
     return made.digest
 
 
-def move_latest(to: Publishing, settings: Settings) -> None:
+def move_latest(target: Publishing, settings: Settings) -> None:
     """Move `latest` to the version's list, unless a setting or a higher version there is against it."""
-    there = registry.inspect(to.latest)
-    versions = registry.versions(to.latest) if there else set()
-    if to.listed and there == to.listed:
-        print(f"unchanged {to.latest} ({there.digest})", flush=True)
-    elif stays := release.why_latest_stays(to.tested.version, versions, settings):
-        print(f"{to.latest} stays: {stays}", flush=True)
-    elif settings.publish_dry_run or not to.listed:
-        print(f"would move {to.latest} to v{to.tested.version}", flush=True)
+    there = registry.inspect(target.latest)
+    versions = registry.versions(target.latest) if there else set()
+    if target.listed and there == target.listed:
+        print(f"unchanged {target.latest} ({there.digest})", flush=True)
+    elif stays := release.why_latest_stays(target.release.version, versions, settings):
+        print(f"{target.latest} stays: {stays}", flush=True)
+    elif settings.publish_dry_run or not target.listed:
+        print(f"would move {target.latest} to v{target.release.version}", flush=True)
     else:
-        to.under_way = to.latest
-        registry.copy(to.latest, [f"{to.repository}@{to.listed.digest}"])
-        if (now := registry.inspect(to.latest)) != to.listed:
-            raise GateError(f"{to.latest} holds {now and now.digest}, not {to.listed.digest}: move it by hand")
-        to.note(to.listed.digest)
+        target.under_way = target.latest
+        registry.copy(target.latest, [f"{target.repository}@{target.listed.digest}"])
+        if (now := registry.inspect(target.latest)) != target.listed:
+            raise GateError(f"{target.latest} holds {now and now.digest}, not {target.listed.digest}: move it by hand")
+        target.note(target.listed.digest)

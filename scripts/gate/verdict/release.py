@@ -125,7 +125,7 @@ def _green(committed: Settings, platform: str) -> Verdict:
     candidate = verdict.candidate
     if verdict.reasons:
         raise RefusedError("the verdict is red", *verdict.reasons)
-    reasons = rules.weaker(verdict.gate, model.required(committed))
+    reasons = rules.weaker(verdict.gate, model.requirements(committed))
     reasons += rules.unmet(verdict.gate, candidate, verdict.runs)
     reasons = [f"not green by the committed settings: {reason}" for reason in reasons]
     if (made.image_id, made.config_digest) != (candidate.image_id, candidate.config_digest):

@@ -3,18 +3,18 @@
 from collections import Counter
 
 from gate.containers.images import Image
-from gate.verdict.model import OUTCOMES, Gate, Run, TestResult
+from gate.verdict.model import OUTCOMES, Requirements, Run, TestResult
 
 SHARED_TAG = "If another clone of its commit moved the tag, give each clone an EMULATOR_TAG"
 
 
-def unmet(gate: Gate, candidate: Image, runs: list[Run]) -> list[str]:
+def unmet(required: Requirements, candidate: Image, runs: list[Run]) -> list[str]:
     """Return every rule that does not hold, as a sentence that a reader can act on; nothing if all hold."""
     words = {word for run in runs for word in run.words}
-    reasons = [f"{word}: was not run" for word in (*gate.refs, *gate.compared_refs) if word not in words]
+    reasons = [f"{word}: was not run" for word in (*required.refs, *required.compared_refs) if word not in words]
     for run in runs:
-        strict = not run.compared or any(word in gate.refs for word in run.words)
-        reasons += [f"{run.ref}: {reason}" for reason in _of_run(gate, candidate, run, strict)]
+        strict = not run.compared or any(word in required.refs for word in run.words)
+        reasons += [f"{run.ref}: {reason}" for reason in _of_run(required, candidate, run, strict)]
     return reasons
 
 
@@ -26,7 +26,7 @@ def moved_tag(candidate: Image, image_id_now: str | None) -> list[str]:
     return [f"{candidate.reference} was moved from {candidate.image_id} to {now} during the run. {SHARED_TAG}"]
 
 
-def weaker(found: Gate, required: Gate) -> list[str]:
+def weaker(found: Requirements, required: Requirements) -> list[str]:
     """Return how a gate required less than another one, nothing if it required at least as much."""
     reasons = []
     if found.samcli_source != required.samcli_source:
@@ -44,7 +44,7 @@ def weaker(found: Gate, required: Gate) -> list[str]:
     return reasons
 
 
-def _of_run(gate: Gate, candidate: Image, run: Run, strict: bool) -> list[str]:
+def _of_run(required: Requirements, candidate: Image, run: Run, strict: bool) -> list[str]:
     if not run.uses_image:  # nothing of it has run, and no image could break it
         own = f"aws-sam-cli {run.version} brings an emulator of its own and does not use the image"
         return [own] if strict else []
@@ -53,7 +53,7 @@ def _of_run(gate: Gate, candidate: Image, run: Run, strict: bool) -> list[str]:
     if unknown := sorted({test.outcome for test in run.tests} - set(OUTCOMES)):
         reasons.append(f"invalid test outcomes: {', '.join(unknown)}")
     if strict:
-        reasons += _strict(gate, run, passed)
+        reasons += _strict(required, run, passed)
     else:
         reasons += [] if passed else [f"no test passed ({_outcomes(run.tests)})"]
         worse = Counter(test.attribution or "unknown" for test in run.failed if test.attribution != "pre-existing")
@@ -61,7 +61,7 @@ def _of_run(gate: Gate, candidate: Image, run: Run, strict: bool) -> list[str]:
     return reasons + _evidence(candidate, run, passed)
 
 
-def _strict(gate: Gate, run: Run, passed: list[TestResult]) -> list[str]:
+def _strict(required: Requirements, run: Run, passed: list[TestResult]) -> list[str]:
     """Rules 2 and 3: no test failed, every entry has a pass, enough passed."""
     reasons = []
     if run.failed:
@@ -69,11 +69,11 @@ def _strict(gate: Gate, run: Run, passed: list[TestResult]) -> list[str]:
         reasons.append(f"{len(run.failed)} of {len(run.tests)} tests failed{f': {whose}' if whose else ''}")
     reasons += [
         f"{entry}: no test passed ({_outcomes([test for test in run.tests if covers(entry, test.id)])})"
-        for entry in gate.tests
+        for entry in required.tests
         if not any(covers(entry, test.id) for test in passed)
     ]
-    if (number := len({test.id for test in passed})) < gate.min_passed:
-        reasons.append(f"Only {number} tests passed; COMPAT_MIN_PASSED requires {gate.min_passed}")
+    if (number := len({test.id for test in passed})) < required.min_passed:
+        reasons.append(f"Only {number} tests passed; COMPAT_MIN_PASSED requires {required.min_passed}")
     return reasons
 
 
