@@ -155,6 +155,7 @@ WHOLE = b'{"started": "a.py::t"}\n'
         b"5\n",
         b'{"finished": 5, "outcome": "passed", "began": 1.0, "ended": 2.0}\n',
         b'{"finished": "a.py::t"}\n',
+        b'{"finished": "a.py::t", "outcome": "passed", "seconds": NaN, "began": 1.0, "ended": 1e999}\n',
         b'{"finished": "a.py::t", "outcome": null, "began": "x", "ended": []}\n',
         b'{"collected": "abc"}\n',
         b'{"collected": [5]}\n',
@@ -169,21 +170,21 @@ def test_a_damaged_report_counts_for_nothing(tmp_path: Path, damage: bytes) -> N
     """A test may write there; the JUnit file decides."""
     (tmp_path / "report.jsonl").write_bytes(WHOLE + damage)
     with (tmp_path / "report.jsonl").open("rb") as report:
-        records = list(process._new(report))
+        records = list(process._new_records(report))
     assert [record for record in records if record] == [{"started": "a.py::t"}]
     ending = process.Ending(-9, records)
-    assert (ending.each("collected"), ending.each("finished")) == ([], [])
+    assert (ending.values("collected"), ending.values("finished")) == ([], [])
 
 
 def test_a_record_is_read_once_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     path.write_bytes(WHOLE + b'{"started": "a.p')
     with path.open("rb") as report, path.open("ab") as plugin:
-        assert len(list(process._new(report))) == 1
-        assert list(process._new(report)) == []
+        assert len(list(process._new_records(report))) == 1
+        assert list(process._new_records(report)) == []
         plugin.write(b'y::u"}\n')
         plugin.flush()
-        assert list(process._new(report)) == [{"started": "a.py::u"}]
+        assert list(process._new_records(report)) == [{"started": "a.py::u"}]
 
 
 def test_progress_is_a_line_for_each_test(capsys: pytest.CaptureFixture[str]) -> None:

@@ -203,7 +203,7 @@ def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(
         for name in reported
     )
     suite = SimpleNamespace(
-        stop=threading.Event(), found=SimpleNamespace(problems=[], shards=[]), log=lambda kind, shard: tmp_path / "log"
+        stop=threading.Event(), run=SimpleNamespace(problems=[], shards=[]), log=lambda kind, shard: tmp_path / "log"
     )
 
     def pytest_run(part: Part, on_record: object) -> process.Ending:
@@ -216,7 +216,7 @@ def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(
     results = one_shard.run_shard(part, lambda part, record: None)
     assert sorted(results) == sorted(reported)
     log = one_shard.log_shown(part)
-    assert suite.found.problems == ([f"shard a-1 did not collect {wrong}; see {log}"] if wrong else [])
+    assert suite.run.problems == ([f"shard a-1 did not collect {wrong}; see {log}"] if wrong else [])
 
 
 def test_machine_whose_memory_is_not_known_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:

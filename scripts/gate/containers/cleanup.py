@@ -16,7 +16,7 @@ from gate.cli import GateError, signals_deferred
 from gate.containers import engine
 from gate.text import one_line
 
-MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<shard>/
+MARK = "SAM_COMPAT_SHARD"  # in the environment of every process of a shard: <run>-<kind>-<shard>/
 SET_CHILD_SUBREAPER = 36  # of Linux's prctl(2): what loses its parent becomes a child of this process
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each look for what is left
 
@@ -42,7 +42,7 @@ def cleanup_on_exit(client: docker.DockerClient) -> Iterator[str]:
         with signals_deferred():
             kill_children()
             clean(client, run, interrupted=not finished)
-        remove_or_name_new(client, before)
+        remove_untagged_and_report_new(client, before)
 
 
 def clean(client: docker.DockerClient, run: str, *, interrupted: bool) -> None:
@@ -70,7 +70,7 @@ def inventory(client: docker.DockerClient) -> dict[str, str]:
     """Return what is in the engine, apart from tagged images and the gates' own: a description by id."""
     found = {}
     for container in client.api.containers(all=True):
-        found[str(container["Id"])] = f"container {container['Names'][0].lstrip('/')} from {container['Image']}"
+        found[str(container["Id"])] = f"container {engine.name_of(container)} from {container['Image']}"
     for volume in engine.volumes(client):
         found[volume] = f"volume {volume}"
     for network in client.api.networks():
@@ -80,8 +80,8 @@ def inventory(client: docker.DockerClient) -> dict[str, str]:
     return {each: text for each, text in found.items() if f" {workspace.PREFIX}" not in text}
 
 
-def remove_or_name_new(client: docker.DockerClient, before: dict[str, str]) -> None:
-    """Remove the untagged images that sam-cli built meanwhile; name what else came and may be another program's."""
+def remove_untagged_and_report_new(client: docker.DockerClient, before: dict[str, str]) -> None:
+    """Remove the untagged images that sam-cli built meanwhile; print what else is new and may be another program's."""
     with contextlib.suppress(*engine.ERRORS):
         for each, text in inventory(client).items():
             if each in before:
@@ -96,10 +96,10 @@ def remove_or_name_new(client: docker.DockerClient, before: dict[str, str]) -> N
 
 
 def left(client: docker.DockerClient, run: str) -> list[str]:
-    """Return the ids of the containers that are there of a run."""
+    """Return the ids of the containers of a run, and of those that mount something of this clone's."""
     found, ours = [], (workspace.CACHE, workspace.in_memory())
     for container in client.api.containers(all=True):
-        named = any(name.startswith(f"/{workspace.PREFIX}{run}-") for name in container.get("Names") or [])
+        named = engine.name_of(container).startswith(f"{workspace.PREFIX}{run}-")
         mounts = (Path(mount.get("Source", "")) for mount in container.get("Mounts") or [])
         if named or any(source.is_relative_to(top) for source in mounts for top in ours):
             found.append(str(container["Id"]))

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -16,7 +17,7 @@ from gate.programs import call
 
 Client = docker.DockerClient
 ERRORS = (DockerException, RequestException)
-# They would send a build or a question to another builder, or take another platform than the engine's.
+# These select another builder, or another platform than the engine's.
 NOT_HANDED_ON = {"BUILDX_BUILDER", "DOCKER_DEFAULT_PLATFORM"}
 
 
@@ -65,7 +66,7 @@ def errors_explained() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise GateError(f"the Docker engine refused a request: {error.explanation or error}") from None
+        raise GateError(f"the Docker engine refused a request: {_brief(error.explanation or error)}") from None
     except ERRORS as error:
         raise GateError(f"the Docker engine stopped answering ({_brief(error)}): start it and run again") from None
 
@@ -89,6 +90,11 @@ def volumes(client: docker.DockerClient) -> list[str]:
     return [str(volume["Name"]) for volume in client.api.volumes()["Volumes"] or []]
 
 
+def name_of(container: dict[str, Any]) -> str:
+    """Return the name of a container in a listing, its id where it has none: it is being removed."""
+    return str(next(iter(container.get("Names") or []), container["Id"])).lstrip("/")
+
+
 def remove_container(client: docker.DockerClient, container: str) -> None:
     """Kill and remove a container and its anonymous volumes; do nothing if it is gone."""
     try:
@@ -103,5 +109,5 @@ def short(image: str) -> str:
     return image.removeprefix("sha256:")[:12]
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: Exception | str) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

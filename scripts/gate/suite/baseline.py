@@ -16,7 +16,7 @@ from gate.settings import Settings
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
 from gate.suite.shards import Scheduler
-from gate.verdict.model import Difference, TestResult
+from gate.verdict.model import Difference, Run, TestResult
 
 ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
 # Errors that leave tests unattributed: the verdict is red already, and must not be lost.
@@ -40,23 +40,28 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
             self.resources.__exit__(*raised)
 
     def add(self, test_ids: list[str]) -> None:
-        """Queue the tests that are not there yet. Does nothing if COMPAT_BASELINE is empty or cannot be used."""
-        new, settings = [each for each in test_ids if each not in self.tests], self.candidate.settings
-        if not new or not settings.compat_baseline or self.error:
+        """Queue the tests that are not queued yet. Does nothing if COMPAT_BASELINE is empty or cannot be used."""
+        new = [test_id for test_id in test_ids if test_id not in self.tests]
+        if not new or not self.candidate.settings.compat_baseline or self.error:
             return
         self.tests.update(new)
         with self._errors_kept():
-            if not self.suite:
-                self.candidate.found.baseline = published = image(self.client, settings, self.candidate.image)
-                found = dataclasses.replace(self.candidate.found, tests=[], shards=[], problems=[])
-                suite = dataclasses.replace(self.candidate, kind="baseline", image=published, found=found)
-                print(f"running what failed against {settings.compat_baseline} too", flush=True)
-                self.resources.enter_context(gathered(suite))
-                self.suite = suite
+            self.suite = self.suite or self._begin()
             self.scheduler.add(self.suite, new)
 
+    def _begin(self) -> Suite:
+        """Find the published image, begin to watch for it, and return the suite that runs against it."""
+        settings = self.candidate.settings
+        published = image(self.client, settings, self.candidate.image)
+        run = dataclasses.replace(self.candidate.run, tests=[], shards=[], problems=[])
+        suite = dataclasses.replace(self.candidate, kind="baseline", image=published, run=run)
+        print(f"running what failed against {settings.compat_baseline} too", flush=True)
+        self.resources.enter_context(gathered(suite))
+        self.candidate.run.baseline = published
+        return suite
+
     def take(self, future: "Future[Results]") -> None:
-        """Note the results of one of its shards."""
+        """Keep the results of one of its shards."""
         with self._errors_kept():
             self.results |= future.result()
 
@@ -64,36 +69,40 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         """Attribute each failed test of the run: regression, pre-existing or unknown; note what was answered otherwise.
 
         A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a
-        package it installs changed, not the candidate. Where no container of the published image has answered in its
-        shard, while the candidate's did, the two cannot be compared.
+        package it installs changed, not the candidate. It is unknown where only the candidate answered.
         """
-        run = self.candidate.found
+        run = self.candidate.run
         if not run.failed or not self.tests:
             return
         for test in run.failed:
             test.attribution = "unknown"
         with self._errors_kept():
-            if self.suite:
-                for ended in self.scheduler.run(self.suite):
-                    for _, future in ended:
-                        self.take(future)
-                self.suite.found.tests = list(self.results.values())
-                self.resources.close()
-        if self.suite and self.suite.found.unexpected:
-            self.error = "; ".join(self.suite.found.unexpected)
+            self._finish()
         if not self.suite or self.error:
             run.unattributed = f"no baseline: {self.error}"
             return
-        published = self.suite.found
-        if not published.containers().get(self.suite.image.image_id):
-            published.problems.append(f"no container of {self.suite.image.reference} was started")
-        served, alike = ({shard.name for shard in each.shards if shard.served > 0} for each in (published, run))
+        baseline = self.suite.run
+        if not baseline.containers().get(self.suite.image.image_id):
+            baseline.problems.append(f"no container of {self.suite.image.reference} was started")
+        served, served_by_baseline = _serving_shards(run), _serving_shards(baseline)
         for test in run.failed:
-            if (other := self.results.get(test.id)) and (other.shard in served or test.shard not in alike):
+            other = self.results.get(test.id)
+            if other and (other.shard in served_by_baseline or test.shard not in served):
                 test.attribution = ATTRIBUTION.get(other.outcome, "unknown")
-        run.unattributed = "; ".join(published.problems)
+        run.unattributed = "; ".join(baseline.problems)
         run.differences = differences(run.failed, self.results)
-        run.errors = {error: number for error, number in run.errors.items() if error not in published.errors}
+        run.errors = {error: number for error, number in run.errors.items() if error not in baseline.errors}
+
+    def _finish(self) -> None:
+        """Wait for its shards and read what they leave. Raises GateError if another image ran."""
+        if self.suite:
+            for ended in self.scheduler.run(self.suite):
+                for _, future in ended:
+                    self.take(future)
+            self.suite.run.tests = list(self.results.values())
+            self.resources.close()
+            if self.suite.run.unexpected:
+                raise GateError(f"another image of the repository ran: {'; '.join(self.suite.run.unexpected)}")
 
     @contextlib.contextmanager
     def _errors_kept(self) -> Iterator[None]:
@@ -101,6 +110,10 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
             yield
         except FAILURES as error:
             self.error = self.error or str(error)
+
+
+def _serving_shards(run: Run) -> set[str]:
+    return {shard.name for shard in run.shards if shard.served > 0}
 
 
 def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> Image:

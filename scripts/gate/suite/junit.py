@@ -1,6 +1,5 @@
 """What a pytest process reports of its tests in its JUnit file."""
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ def read(path: Path, test_ids: Sequence[str]) -> tuple[dict[str, TestResult], li
     """Return the result of each test id, and what is wrong with the file, as phrases about the shard.
 
     A test can have several entries, one for each failed subtest and one for a failed teardown: it has failed if any
-    of them has. The header's counts are not used, they include subtests. The plugin puts the test's id and whether its
+    of them has. The header's counts include subtests and are not used. The plugin puts the test's id and whether its
     call ran into the properties of one of the entries; without a call no test passes.
     """
     try:
@@ -27,7 +26,8 @@ def read(path: Path, test_ids: Sequence[str]) -> tuple[dict[str, TestResult], li
         properties = {each.get("name", ""): each.get("value", "") for each in case.iter("property")}
         if test_id := properties.get("nodeid"):
             ids[_address(case)] = test_id
-            called |= {test_id} if "called" in properties else set()
+            if "called" in properties:
+                called.add(test_id)
     results: dict[str, TestResult] = {}
     wrong = []
     for case in cases:
@@ -35,7 +35,7 @@ def read(path: Path, test_ids: Sequence[str]) -> tuple[dict[str, TestResult], li
         if found.id in test_ids:
             if found.outcome == "passed" and found.id not in called:
                 found.outcome, found.message = "skipped", "pytest did not call it"
-            results[found.id] = _worse(results.get(found.id), found)
+            results[found.id] = max(results.get(found.id, found), found, key=lambda each: OUTCOMES.index(each.outcome))
         elif found.outcome == "failed":
             name = ".".join(_address(case))
             wrong.append(f"reports a failure outside the tests it was given: {name}: {found.message}")
@@ -50,17 +50,10 @@ def _address(case: ElementTree.Element) -> tuple[str, str]:
 
 
 def _result(test_id: str, case: ElementTree.Element) -> TestResult:
-    time = case.get("time", "")
-    found = TestResult(test_id, "passed", seconds=float(time) if re.fullmatch("[0-9]+(?:[.][0-9]+)?", time) else 0.0)
+    found = TestResult(test_id, "passed")
     for child in case:
         if child.tag in ("failure", "error"):
             found.outcome, found.message = "failed", child.get("message", "")
         elif child.tag == "skipped" and found.outcome == "passed":
             found.outcome, found.message = "skipped", child.get("message", "")
     return found
-
-
-def _worse(one: TestResult | None, other: TestResult) -> TestResult:
-    worse = max(one or other, other, key=lambda result: OUTCOMES.index(result.outcome))
-    worse.seconds = max(worse.seconds, other.seconds)
-    return worse

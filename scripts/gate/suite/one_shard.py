@@ -13,7 +13,7 @@ from gate.containers.images import Image
 from gate.settings import Settings
 from gate.sources.samcli import Checkout
 from gate.suite import environment, junit, process, timeline
-from gate.suite.process import Record
+from gate.suite.process import TIMES, Ending, Record
 from gate.suite.progress import Progress
 from gate.verdict.model import Run, Shard, TestResult
 from gate.verdict.rules import covers
@@ -28,28 +28,37 @@ Results = dict[str, TestResult]
 
 @dataclass(eq=False)
 class Suite:
-    """Tests of one aws-sam-cli with one image: what their shards share. `run` is this run's name in the engine."""
+    """Tests of one aws-sam-cli with one image (`kind`: candidate or baseline), and what their shards share.
+
+    `run_id` is part of all names in the engine, `folder` holds the worktrees, `engine_environ` names the engine. Shards
+    note in `run` what they find; `stop` ends them early.
+    """
 
     settings: Settings
     checkout: Checkout
     image: Image
-    run: str
-    home: Path
+    run_id: str
+    folder: Path
     engine_environ: dict[str, str]
-    found: Run
+    run: Run
     stop: threading.Event
     kind: str = "candidate"
     hurry: bool = True
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1), init=False)
 
     def __post_init__(self) -> None:
-        """Make what follows from the rest."""
-        self.name = f"{self.run}-{self.kind}"  # begins the names of its containers
-        # And of its files; no name of a shard has a dot.
+        """Set the names, the progress and the watch."""
+        self.name = f"{self.run_id}-{self.kind}"  # in the names of containers
+        # In the names of files, where a dot cannot be a shard's.
         self.label = self.checkout.slug + ("" if self.kind == "candidate" else f".{self.kind}")
         self.progress = Progress(self.label)
-        image, log = self.image, lambda shard: self.log("emulator", shard)
-        self.watch = Watch(image.repository, image.image_id, self.name, log, self.hurry)
+        self.watch = Watch(
+            self.image.repository,
+            self.image.image_id,
+            prefix=f"{workspace.PREFIX}{self.name}",
+            log=lambda shard: self.log("emulator", shard),
+            hurry=self.hurry,
+        )
 
     @property
     def timeout(self) -> int:
@@ -58,7 +67,7 @@ class Suite:
         return given if self.kind == "candidate" else min(given, BASELINE_TIMEOUT)
 
     def unused(self, stem: str) -> str:
-        """Return a name that no other shard has."""
+        """Return a name that no other shard of the suite has."""
         return f"{stem}-{next(self.numbers)}"
 
     def log(self, kind: str, shard: str) -> Path:
@@ -71,7 +80,7 @@ class Part:
     """What one shard is asked to run: tests of one file, in a worktree that no other shard uses meanwhile.
 
     While it runs, `left` are the ids without a result so far, `took` the seconds of the others, and `since` is when it
-    last reported (monotonic). `asked`: it has not yet answered a request to hand over tests.
+    last reported (monotonic). `asked`: it was asked to hand over tests and has not answered yet.
     """
 
     suite: Suite
@@ -107,8 +116,8 @@ class Part:
     def seconds_per_test(self) -> float:
         """Return the seconds that one of its tests takes, the one that runs included once it takes longer."""
         usual = sum(self.took) / len(self.took) if self.took else GUESS
-        now = time.monotonic() - self.since
-        return usual if now < usual else (sum(self.took) + now) / (len(self.took) + 1)
+        running = time.monotonic() - self.since
+        return usual if running < usual else (sum(self.took) + running) / (len(self.took) + 1)
 
     def seconds_left(self) -> float:
         """Return the seconds until its tests should have ended."""
@@ -116,40 +125,50 @@ class Part:
 
 
 def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
-    """Run one shard, note it and what went wrong with it, and return the results of the tests that it kept by id."""
+    """Run one shard and note it and its problems in the run; return its results by test id.
+
+    Tests that it handed over have none; those that aws-sam-cli's own configuration deselects are skipped.
+    """
     suite, began = part.suite, time.monotonic()
     if suite.stop.is_set():
         return {}
     for file in (part.xml, part.request):
         file.unlink(missing_ok=True)
     ending = _run_pytest(part, lambda record: on_record(part, record))
-    given, deselected = set(ending.ids("handed_over")), ending.ids("deselected")
-    kept = [test_id for test_id in ending.ids("collected") if test_id not in given]
+    handed_over, deselected = set(ending.ids("handed_over")), ending.ids("deselected")
+    kept = [test_id for test_id in ending.ids("collected") if test_id not in handed_over]
     results, wrong = junit.read(part.xml, kept)
     logs = [log_shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
-    times = {record["finished"]: record for record in ending.records if "finished" in record}
+    records = {record["finished"]: record for record in ending.records if "finished" in record}
     for test_id, result in results.items():
         result.shard, result.logs, result.message = part.name, logs, " ".join(result.message.split())[:MESSAGE]
-        record = times.get(test_id, {})
-        result.began, result.ended = float(record.get("began") or 0), float(record.get("ended") or 0)
-        result.seconds = float(record.get("seconds") or result.seconds)
-    failed = any(result.outcome == "failed" for result in results.values())
-    reported = {*kept, *given, *deselected}
-    wrong += [f"did not collect {test}" for test in part.tests if not any(covers(test, each) for each in reported)][:1]
-    if ending.code is None:
-        wrong = [f"{ending} (COMPAT_TIMEOUT is {suite.timeout} s)"]
-    elif not (ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and deselected)):
-        wrong = [" and ".join([str(ending), *wrong[:1]])]
-    suite.found.problems += [f"shard {part.name} {problem}; see {log_shown(part)}" for problem in wrong]
-    suite.found.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
+        if record := records.get(test_id):
+            result.seconds, result.began, result.ended = (float(record[name]) for name in TIMES)
+    suite.run.problems += [
+        f"shard {part.name} {problem}; see {log_shown(part)}" for problem in _problems(part, ending, results, wrong)
+    ]
+    suite.run.shards.append(Shard(part.name, round(time.monotonic() - began, 1)))
     why = "deselected by aws-sam-cli's configuration"
     return {test_id: TestResult(test_id, "skipped", message=why) for test_id in deselected} | results
 
 
-def _run_pytest(part: Part, on_record: process.OnRecord) -> process.Ending:
+def _problems(part: Part, ending: Ending, results: Results, wrong: list[str]) -> list[str]:
+    """Return what went wrong with a shard, as phrases about it; `wrong` is what is wrong with its JUnit file."""
+    if ending.code is None:
+        return [f"{ending} (limit: {part.suite.timeout} s, see COMPAT_TIMEOUT)"]
+    reported = {*ending.ids("collected"), *ending.ids("deselected")}
+    missing = [test for test in part.tests if not any(covers(test, each) for each in reported)]
+    wrong += [f"did not collect {test}" for test in missing[:1]]
+    failed = any(result.outcome == "failed" for result in results.values())
+    if ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and ending.ids("deselected")):
+        return wrong
+    return [" and ".join([str(ending), *wrong[:1]])]
+
+
+def _run_pytest(part: Part, on_record: process.OnRecord) -> Ending:
     suite, python, report = part.suite, part.suite.checkout.python, part.xml.with_suffix(".jsonl")
-    mark, worktree = f"{suite.name}-{part.name}", suite.checkout.export(suite.home / f"worktree-{part.slot}")
-    environ = environment.of_shard(python, worktree, suite.home / mark, mark, report) | suite.engine_environ
+    mark, worktree = f"{suite.name}-{part.name}", suite.checkout.export(suite.folder / f"worktree-{part.slot}")
+    environ = environment.of_shard(python, worktree, suite.folder / mark, mark, report) | suite.engine_environ
     environ |= {"DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": suite.image.reference.rpartition(":")[2]}
     environ |= {} if suite.hurry else {"SAM_COMPAT_FAST_START": "0"}
     command = [str(python), "-m", "pytest", "-p", "sam_compat_plugin", *part.tests]

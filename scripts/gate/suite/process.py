@@ -1,6 +1,7 @@
-"""One pytest process: started, followed by what its plugin reports, ended."""
+"""One pytest process: started, its plugin's reports read as they come, ended."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,30 +14,30 @@ from gate.programs import process_group
 Record = dict[str, Any]
 OnRecord = Callable[[Record], None]
 LISTS = ("collected", "deselected", "handed_over")
-TIMES = ("began", "ended", "seconds")
-FINISHED = {"finished", "outcome", "seconds", "began", "ended"}  # what a finished test's record has at least
+TIMES = ("seconds", "began", "ended")
+FINISHED = {"finished", "outcome", *TIMES}  # what a finished test's record has at least
 EXITS = {1: "tests failed", 2: "interrupted", 3: "internal error", 4: "usage error", 5: "no test was collected"}
 
 
 @dataclass
 class Ending:
-    """How it ended. `code` is the exit code (negative: the signal that ended it), None past the deadline."""
+    """How it ended. `code` is the exit code (negative: the signal that ended it), None if the gate ended it."""
 
     code: int | None = None
     records: list[Record] = field(default_factory=list)
 
-    def each(self, name: str) -> list[Any]:
+    def values(self, name: str) -> list[Any]:
         """Return the values that the plugin reported under a name, in order."""
         return [record[name] for record in self.records if name in record]
 
     def ids(self, name: str) -> list[str]:
         """Return the test ids that the plugin reported in lists under a name, one of LISTS."""
-        return [test_id for listed in self.each(name) for test_id in listed]
+        return [test_id for listed in self.values(name) for test_id in listed]
 
     def __str__(self) -> str:
-        """Say how it ended, as a phrase about it."""
+        """Say how it ended, as a phrase about the shard."""
         if self.code is None:
-            started = [test for test in self.each("started") if test not in self.each("finished")]
+            started = [test for test in self.values("started") if test not in self.values("finished")]
             return f"did not end in time, it was {f'in {started[-1]}' if started else 'between tests'}"
         if self.code < 0:
             return f"ended by signal {-self.code}"
@@ -65,7 +66,7 @@ def run(
         ):
             while True:
                 ending.code = pytest.poll()
-                for record in _new(reported):
+                for record in _new_records(reported):
                     ending.records.append(record)
                     on_record(record)
                 if ending.code is not None or over():
@@ -75,7 +76,7 @@ def run(
         cleanup.kill(environ[cleanup.MARK])
 
 
-def _new(report: BinaryIO) -> Iterator[Record]:
+def _new_records(report: BinaryIO) -> Iterator[Record]:
     """Yield what the plugin has reported since the last time; a line that is not whole yet comes next time."""
     begin = report.tell()
     while (line := report.readline()).endswith(b"\n"):
@@ -93,8 +94,12 @@ def _record(line: bytes) -> Record:
     except (ValueError, RecursionError):
         return {}
     for name, value in record.items():
-        listed = isinstance(value, list)
-        kind = float if name in TIMES else str
-        if listed != (name in LISTS) or not all(isinstance(each, kind) for each in (value if listed else [value])):
+        if name in TIMES:
+            valid = isinstance(value, float) and math.isfinite(value)
+        elif name in LISTS:
+            valid = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        else:
+            valid = isinstance(value, str)
+        if not valid:
             return {}
     return record

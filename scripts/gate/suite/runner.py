@@ -29,39 +29,42 @@ def run(
     """Run SAMCLI_TESTS against an image; run those that failed again, then against the published image too.
 
     Returns what was found, not yet judged. Without `hurry` one pytest process runs all of them and nothing is made
-    faster: for measuring. Raises GateError if the gate cannot go on. Whatever happens, nothing of the run is left.
+    faster: for measuring. Raises GateError if the gate cannot go on. Whatever happens, no process, container, volume
+    or scratch folder of the run is left.
     """
-    source, words = checkout.home / "src", list(checkout.words)
-    found = Run(checkout.ref, checkout.commit, checkout.version, words, checkout.compared, checkout.uses_image)
-    found.uncovered = selection.uncovered(source, settings.samcli_tests)
-    tests, found.problems = selection.select(source, settings.samcli_tests)
+    source = checkout.home / "src"
+    run = Run(
+        checkout.ref, checkout.commit, checkout.version, list(checkout.words),
+        compared=checkout.compared, uses_image=checkout.uses_image,
+    )  # fmt: skip
+    run.uncovered = selection.uncovered(source, settings.samcli_tests)
+    tests, run.problems = selection.select(source, settings.samcli_tests)
     if not tests or not checkout.uses_image:
-        return found
+        return run
     jobs = machine.jobs(settings) if hurry else 1
     slots = machine.slots(jobs)
     with (
-        scratch.folder(client, image, slots, hurry=hurry) as home,
-        cleanup_on_exit(client) as name,
+        scratch.folder(client, image, slots, hurry=hurry) as folder,
+        cleanup_on_exit(client) as run_id,
         Scheduler(jobs, slots) as scheduler,
     ):
-        shutil.copytree(workspace.PLUGIN, home / workspace.PLUGIN.name)
-        suite = Suite(
-            settings, checkout, image, name, home, engine.environment(), found, scheduler.stop,
-            hurry=hurry,
-        )  # fmt: skip
+        shutil.copytree(workspace.PLUGIN, folder / workspace.PLUGIN.name)
+        engine_environ = engine.environment()
+        suite = Suite(settings, checkout, image, run_id, folder, engine_environ, run, scheduler.stop, hurry=hurry)
         for container in running_before(client, suite.watch):
-            print(f"note: {one_line(container)} was running before; its tests must not use it", flush=True)
+            print(f"note: {one_line(container)} was running before; the tests must not use it", flush=True)
         with Comparison(client, suite, scheduler) as comparison:
             with gathered(suite):
-                found.tests = list(_run_all(suite, tests, scheduler, comparison).values())
+                run.tests = list(_run_all(suite, tests, scheduler, comparison).values())
             comparison.attribute()
-    return found
+    return run
 
 
 def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: Comparison) -> Results:
     """Run the tests, then those that failed once more in shards of their own; compare what failed in the end.
 
-    Once so many have failed that the run will be red, they are compared while others still run.
+    Nothing is retried after a problem with a shard, or once so many have failed that the run will be red. Then they are
+    compared while others still run.
     """
     results: Results = {}
     for attempt in range(1 + suite.settings.compat_reruns):
@@ -72,10 +75,11 @@ def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: C
                     _merge(results, future.result())
                 else:
                     comparison.take(future)
-            if _many(len(suite.progress.failed), len(suite.progress.collected)):
-                comparison.add(suite.progress.failed)
-        tests = [test_id for test_id, found in results.items() if found.outcome == "failed"]
-        if not tests or _many(len(tests), len(results)) or suite.found.problems:
+            progress = suite.progress
+            if not scheduler.has_waiting(suite) and _many(len(progress.failed), len(progress.collected)):
+                comparison.add(progress.failed)
+        tests = [test_id for test_id, result in results.items() if result.outcome == "failed"]
+        if not tests or _many(len(tests), len(results)) or suite.run.problems:
             break
         suite.progress = Progress(suite.label)
     comparison.add(tests)
@@ -83,12 +87,12 @@ def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: C
 
 
 def _merge(results: Results, new: Results) -> None:
-    for test_id, found in new.items():
+    for test_id, result in new.items():
         earlier = results.get(test_id)
-        if earlier and found.outcome == "skipped":  # a failure is not undone by not looking again
-            found.outcome, found.message = "failed", f"failed, then skipped: {found.message}"
-        found.flaky = bool(earlier) and found.outcome == "passed"
-        results[test_id] = found
+        if earlier and result.outcome == "skipped":  # a skip does not undo a failure
+            result.outcome, result.message = "failed", f"failed, then skipped: {result.message}"
+        result.flaky = bool(earlier) and result.outcome == "passed"
+        results[test_id] = result
 
 
 def _many(failed: int, tests: int) -> bool:

@@ -1,4 +1,4 @@
-"""The shards of a run: each file begins as one, and an idle slot takes tests over from the one with most left."""
+"""The shards of a run: each file begins as one; an idle slot takes tests over from the one with the most work left."""
 
 import contextlib
 import re
@@ -11,10 +11,10 @@ from gate.containers import event_monitor
 from gate.suite.one_shard import Part, Results, Suite, run_shard
 from gate.suite.process import Record
 
-# Seconds that a shard costs, measured on the real suite with four at once on two cores: pytest's start and its class's
-# `sam build`, which copies 265 MB. Tests are taken over from a shard that has WORTH times as much left.
+# Seconds until the first test of a shard runs, measured on the real suite with four shards on two cores: pytest starts,
+# and its class runs `sam build`, which copies 265 MB. A shard with less than WORTH times as much left keeps its tests.
 SET_UP, WORTH = 12.0, 3
-STAY = 2  # tests: the one that runs and the next one
+STAY = 2  # tests that a shard keeps: the one that runs and the next one
 
 
 class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
@@ -50,7 +50,7 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
 
         Raises GateError when the suite can no longer be watched.
         """
-        while any(part.suite is suite for part in [*self.waiting, *self.running.values()]):
+        while self.has_waiting(suite) or any(part.suite is suite for part in self.running.values()):
             event_monitor.check(suite.watch)
             self._fill()
             ended = [(self.running.pop(future), future) for future in list(self.running) if future.done()]
@@ -58,14 +58,18 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
             yield ended
             time.sleep(0.1)
 
+    def has_waiting(self, suite: Suite) -> bool:
+        """Return whether a shard of a suite waits for a slot."""
+        return any(part.suite is suite for part in list(self.waiting))
+
     def _fill(self) -> None:
         """Give the free slots work, the candidate's first, since what fails there has yet to be compared.
 
         A slot starts a shard that waits. If there is none, it takes tests over; it is kept free for their shard.
         """
         for _ in range(len(self.free) - sum(part.asked for part in self.running.values())):
-            expected = sum(1 + part.asked for part in self.running.values() if part.suite.kind == "candidate")
-            if expected < self.jobs and (self._start("candidate") or self._take_over("candidate")):
+            busy = sum(1 + part.asked for part in self.running.values() if part.suite.kind == "candidate")
+            if busy < self.jobs and (self._start("candidate") or self._take_over("candidate")):
                 continue
             if not self._start("baseline"):
                 self._take_over("baseline")
@@ -80,9 +84,9 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
         return bool(part)
 
     def _take_over(self, kind: str) -> bool:
-        """Ask the shard with most left for so many of its last tests that both end at about the same time.
+        """Ask the shard with the most work left for its last tests, so many that both end at about the same time.
 
-        The one that runs and the next one stay. Returns False if no shard has enough left.
+        Returns False if no shard has enough left.
         """
         donors = [part for part in self.running.values() if part.suite.kind == kind and not part.asked]
         donor = max(donors, key=Part.seconds_left, default=None)
