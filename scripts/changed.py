@@ -5,6 +5,7 @@ import os
 from gate.cli import GateError, github_output, run_main
 from gate.settings import load
 from gate.sources import guarded
+from gate.text import plain
 
 
 def main() -> int:
@@ -17,7 +18,7 @@ def main() -> int:
     except GateError as doubt:
         decided = [f"when in doubt, the gate runs: {doubt}"]
     answer = "true" if decided else "false"
-    print(f"gated={answer}", *(f"  {line}" for line in decided), sep="\n", flush=True)
+    print(f"gated={answer}", *(f"  {plain(line)}" for line in decided), sep="\n", flush=True)
     github_output(gated=answer)
     return 0
 

@@ -17,11 +17,11 @@ from gate.verdict.model import Verdict
 @engine.errors_explained()
 def main() -> int:
     """Return 0 for a green verdict, 1 for a red one. After an error no verdict is written."""
-    workspace.delete_verdict()  # before anything can fail
-    settings, client = load(), engine.connect()
-    platform = engine.platform(client)
-    workspace.delete_verdict(platform)
     with workspace.lock():
+        workspace.delete_verdict()  # before anything else can fail
+        settings, client = load(), engine.connect()
+        platform = engine.platform(client)
+        workspace.delete_verdict(platform)
         tested = candidate.load(platform, settings)
         machine.check_engine(client, tested)
         machine.warn_if_short(settings)

@@ -15,11 +15,11 @@ BUILT = f"{workspace.clone_name()}:build"  # a new build's, until it has its tag
 @engine.errors_explained()
 def main() -> int:
     """Tag the candidate in the engine, describe it in candidate.json, and return 0."""
-    workspace.delete_verdict()  # before anything can fail
-    settings, client = load(), engine.connect()
-    platform = engine.platform(client)
-    workspace.delete_verdict(platform)
     with workspace.lock():
+        workspace.delete_verdict()  # before anything else can fail
+        settings, client = load(), engine.connect()
+        platform = engine.platform(client)
+        workspace.delete_verdict(platform)
         candidate.delete(platform)
         if settings.emulator_image:
             image, tag = images.take(client, settings.emulator_image)
@@ -34,9 +34,9 @@ def main() -> int:
             client.images.remove(BUILT)
         listed = images.packages(client, found.image_id)
         made = dataclasses.replace(found, reference=f"{settings.emulator_repository}:{tag}", packages=listed)
-        candidate.save(made, settings)
         if settings.compat_save_image:  # before the suite runs, whose code cannot then change what is published
             images.save(made)
+        candidate.save(made, settings)
     github_output(**{f"digest-{platform.replace('/', '-')}": made.config_digest})
     print(f"candidate {made.reference}\n          {made.image_id} ({platform})", flush=True)
     return 0

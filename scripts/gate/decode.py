@@ -1,6 +1,6 @@
 """JSON values as dataclasses, checked: a file that another machine or version wrote."""
 
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -12,10 +12,12 @@ def decode(kind: Any, value: Any, at: str = "verdict") -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
-        for each in fields(kind):
-            if each.name not in value and each.default is MISSING and each.default_factory is MISSING:
+        for each in fields(kind):  # also one with a default: what was not written was not looked at
+            if each.name not in value:
                 raise ValueError(f"{at}.{each.name} is missing")
-        return kind(**{name: decode(hints[name], value[name], f"{at}.{name}") for name in hints if name in value})
+        return kind(
+            **{each.name: decode(hints[each.name], value[each.name], f"{at}.{each.name}") for each in fields(kind)}
+        )
     if origin in (list, tuple) and isinstance(value, list):
         return origin(decode(arguments[0], item, f"{at}[{number}]") for number, item in enumerate(value))
     if origin is dict and isinstance(value, dict):

@@ -1,6 +1,8 @@
 """How a script starts and ends, calls other programs, and prints what others wrote."""
 
+import fcntl
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from gate.programs import call, stream
 from gate.text import code, error_command, one_line, plain, without_secrets
 from gate.workspace import ROOT
 
-from .conftest import ends
+from .conftest import Gate, ends
 
 STANDARD_LIBRARY = {"clean.py", "engine.py", "nightly.py", "required.py"}
 
@@ -99,6 +101,19 @@ def test_a_script_without_its_packages_is_one_line_and_never_red(name: str, tmp_
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"error: Python has no docker and no dotenv: run this through make.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("name", ["image.py", "compat.py"])
+def test_run_that_has_to_wait_for_another_one_leaves_its_verdict(template: Gate, name: str) -> None:
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    verdict = template.root / f".compat/linux-{architecture}/verdict.json"
+    verdict.parent.mkdir(parents=True)
+    verdict.touch()
+    with (template.root / ".cache/lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = template.script(name)
+    assert done.stdout == "error: another run is working in this clone: wait for it, or use a second clone\n"
+    assert (done.returncode, verdict.exists()) == (2, True)
 
 
 @pytest.mark.parametrize(

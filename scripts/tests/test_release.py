@@ -123,10 +123,10 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("an empty run", lambda v: v.update(runs=[{}]), "runs[0].ref is missing"),
     ("runs missing", lambda v: v.pop("runs"), "verdict.runs is missing"),
     ("no tests", lambda v: v["runs"][0].update(tests=[]), "Only 0 tests passed"),
-    ("no shards", lambda v: v["runs"][0].update(shards=[]), "started no container of the candidate"),
-    ("a shard that started nothing", lambda v: v["runs"][0]["shards"][0].update(containers={}), "started no container"),
+    ("no shards", lambda v: v["runs"][0].update(shards=[]), "no shard started a container of"),
+    ("a shard that started nothing", lambda v: v["runs"][0]["shards"][0].update(containers={}), "no shard started a"),
     ("a shard that served nothing", lambda v: v["runs"][0]["shards"][0].update(served=0), "before it answered"),
-    ("a test of another shard", lambda v: v["runs"][0]["tests"][3].update(shard="a-2"), "shard a-2 started no"),
+    ("a test of another shard", lambda v: v["runs"][0]["tests"][3].update(shard="a-2", id="x::y"), "x: no shard"),
     ("a failed test", lambda v: v["runs"][0]["tests"][0].update(outcome="failed"), "1 of 40 tests failed"),
     ("a skipped file", lambda v: [t.update(outcome="skipped") for t in v["runs"][0]["tests"][::4]], "no test passed"),
     ("an invented outcome", lambda v: v["runs"][0]["tests"][0].update(outcome="xyz"), "invalid test outcomes: xyz"),
@@ -146,7 +146,9 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("a committed file missing", lambda v: v["gate"].update(tests=v["gate"]["tests"][:3]), "was not required"),
     ("a lower minimum", lambda v: v["gate"].update(min_passed=1), "COMPAT_MIN_PASSED was 1; 35 is committed"),
     ("another baseline", lambda v: v["gate"].update(baseline="v1.2.0"), "COMPAT_BASELINE was v1.2.0; latest is"),
-    ("no baseline", lambda v: v["gate"].pop("baseline"), "COMPAT_BASELINE was empty; latest is committed"),
+    ("a field missing", lambda v: v["runs"][0].pop("problems"), "runs[0].problems is missing"),
+    ("no baseline", lambda v: v["gate"].update(baseline=""), "COMPAT_BASELINE was empty; latest is committed"),
+    ("an older gate", lambda v: v["gate"].update(version="1.0.0"), "it was judged by version 1.0.0 of the gate"),
     ("a huge minimum", lambda v: v["gate"].update(min_passed=10**30), "Only 40 tests passed"),
     ("a minimum that is true", lambda v: v["gate"].update(min_passed=True), "gate.min_passed is True"),
     ("a minimum that is text", lambda v: v["gate"].update(min_passed="35"), "gate.min_passed is '35'"),
@@ -164,7 +166,7 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("no tag", lambda v: v["candidate"].update(reference=f"{REPOSITORY}@{digest('a')}"), "not for a tag of"),
     ("an id that is a name", lambda v: v["candidate"].update(image_id="busybox"), "'busybox' is not a digest"),
     ("no config digest", lambda v: v["candidate"].update(config_digest=""), "config_digest '' is not a digest"),
-    ("another image", lambda v: v["candidate"].update(image_id=digest("c")), "candidate.json is for sha256:bbbb"),
+    ("another image", lambda v: v["candidate"].update(image_id=digest("c")), "no shard started a container of"),
     ("another config", lambda v: v["candidate"].update(config_digest=digest("c")), "candidate.json is for"),
 ]  # fmt: skip
 
@@ -376,6 +378,15 @@ def test_git_variables_do_not_name_another_repository(
     refused(".env.example ")
 
 
+@pytest.mark.parametrize("hidden", [(), ("--assume-unchanged",), ("--skip-worktree",)])
+def test_gate_that_was_edited_since_the_last_commit(root: Path, hidden: tuple[str, ...]) -> None:
+    """Such as a rule that was left out for a moment."""
+    (root / "scripts/VERSION").write_text(f"{(root / 'scripts/VERSION').read_text()}\n")
+    if hidden:
+        git("update-index", *hidden, "scripts/VERSION", cwd=root)
+    refused("files of this repository have changed since the last commit: commit them and run the gate again")
+
+
 def test_settings_without_a_commit(root: Path) -> None:
     shutil.rmtree(root / ".git")
     refused(".env.example is not committed")
@@ -395,6 +406,33 @@ def test_more_than_committed_is_fine(root: Path) -> None:
 
     for platform in BOTH:
         edit(platform, strengthen)
+    assert reasons() == []
+
+
+def test_passes_of_other_tests_do_not_count_towards_the_committed_minimum(root: Path) -> None:
+    def pad(found: dict[str, Any]) -> None:
+        found["gate"]["tests"].append("tests/other.py")
+        tests = found["runs"][0]["tests"]
+        for test in tests[8:]:
+            test["id"] = f"tests/other.py::{test['id'].rpartition('::')[2]}"
+
+    for platform in BOTH:
+        edit(platform, pad)
+    refused("develop: Only 8 tests passed; COMPAT_MIN_PASSED requires 35")
+
+
+def test_whole_file_is_more_than_one_of_its_tests(root: Path) -> None:
+    text = (root / ".env.example").read_text()
+    one = verdict_of(image("linux/amd64")).runs[0].tests[0].id
+    files = model.requirements(layers.load_committed()).tests
+    (root / ".env.example").write_text(text.replace(files[0], one).replace("MIN_PASSED=35", "MIN_PASSED=31"))
+    commit_all(root)
+    assert reasons() == []
+
+
+def test_verdict_of_another_kind_of_image_store(root: Path) -> None:
+    """An image has other ids there; its config digest is the same."""
+    edit("linux/arm64", lambda value: value["candidate"].update(image_id=digest("c")), "candidate.json")
     assert reasons() == []
 
 

@@ -91,12 +91,20 @@ def test_rule_3_too_few_passes_are_red() -> None:
 
 
 @pytest.mark.parametrize("shards", [[], [Shard("test_b", served=1)]], ids=["unknown", "without a container"])
-def test_rule_4_each_shard_that_passed_started_the_candidate(shards: list[Shard]) -> None:
+def test_rule_4_for_each_file_that_passed_the_candidate_was_started(shards: list[Shard]) -> None:
     run = good()
     run.shards[1:] = shards
     assert reasons(run) == [
-        "develop: shard test_b started no container of the candidate: its tests used something else"
+        f"develop: {FILES[1]}: no shard started a container of the candidate: its tests used something else"
     ]
+
+
+def test_rule_4_tests_of_a_file_that_need_no_emulator_may_have_a_shard_of_their_own() -> None:
+    """An idle slot may take them over, or not."""
+    run = good()
+    run.tests[3].shard = "test_b-2"
+    run.shards.append(Shard("test_b-2"))
+    assert reasons(run) == []
 
 
 def test_rule_4_a_candidate_that_only_exited_is_no_evidence() -> None:

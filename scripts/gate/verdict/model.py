@@ -30,7 +30,7 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Request:
-    """Requests of one test to the emulator that were alike. `route` has ids replaced by {}; `example` is one path."""
+    """Equal requests of one test to the emulator, and how many. `route` has ids replaced by {}; `example` is a path."""
 
     method: str
     route: str
@@ -69,9 +69,9 @@ class TestResult:
 
 @dataclass
 class Shard:
-    """One pytest process: wall seconds, and starts of emulator containers under its own name, by image id.
+    """One pytest process: wall seconds, and starts of emulator containers that are named after it, by image id.
 
-    `served` counts the starts of the candidate that did not end by themselves before they answered a request.
+    `served` counts the starts of the image under test, less those that exited by themselves where nothing was answered.
     """
 
     name: str
@@ -99,10 +99,10 @@ class Difference:
 class Run:
     """One aws-sam-cli against the candidate. `seconds` is wall time; `words` are the entries of the refs that name it.
 
-    `compared`: only a regression is red. `unexpected` describes containers of another image of the repository,
-    `problems` what went wrong with files and shards, `uncovered` durable test files that SAMCLI_TESTS leaves out,
-    `unattributed` why it is unknown whose fault some failure is. `baseline` is the published image that failing tests
-    ran against; `errors` are the emulator's own, with how often each was logged.
+    `compared`: only regressions and unknown failures are red. `unexpected` describes containers of another image of the
+    repository, `problems` what went wrong with files and shards, `uncovered` durable test files that are not in
+    SAMCLI_TESTS, `unattributed` why some failures could not be compared. `baseline` is the published image that failing
+    tests ran against; `errors` are the emulator's own, with how often each was logged.
     """
 
     ref: str
@@ -157,7 +157,7 @@ class Verdict:
 
     @property
     def green(self) -> bool:
-        """Whether there is no reason against it."""
+        """Whether there are no reasons against it."""
         return not self.reasons
 
     def save(self) -> None:

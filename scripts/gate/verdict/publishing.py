@@ -12,6 +12,7 @@ from gate.containers import engine, registry
 from gate.containers.images import Image
 from gate.containers.registry import Manifest
 from gate.settings import Settings
+from gate.text import one_line
 from gate.verdict import release
 from gate.verdict.release import RefusedError, Release
 
@@ -21,10 +22,11 @@ OTHER = "exists with other content ({}): use a new version number"
 
 @dataclass
 class Publishing:
-    """A release on its way to a repository.
+    """What is pushed where, and how far it got.
 
     `ids` are the images in this engine by tag. `members` are the digests in the registry of the tested images by
-    platform, `listed` is the version's list there. `pushed` was pushed by this run, `under_way` perhaps.
+    platform, `listed` is what the version's tag holds there: the list of them. `pushed` was pushed by this run,
+    `under_way` perhaps.
     """
 
     repository: str
@@ -77,21 +79,21 @@ def summary_on_error(client: docker.DockerClient, target: Publishing) -> Iterato
         for tag in target.ids:
             with contextlib.suppress(*engine.ERRORS):
                 made = client.images.get(f"{target.repository}:{tag}")
-                if len(made.tags) > 1:  # an image goes with its last tag, and could not be published again
+                if len(made.tags) > 1:  # docker deletes an image with its last tag: it could not be published again
                     client.images.remove(f"{target.repository}:{tag}")
 
 
 def find_images(client: docker.DockerClient, target: Publishing) -> None:
     """Find every image in the engine or its archive and give it the tag to be pushed. Raises RefusedError."""
     for candidate in target.release.candidates:
-        tag = target.release.tag(candidate)
-        target.ids[tag] = release.find(client, candidate)
-        if STAND_IN in client.images.get(target.ids[tag]).labels:
-            raise RefusedError(
-                f"{candidate.platform}: it was built on a stand-in of its base image: build it on the real one"
-            )
+        found = client.images.get(release.find(client, candidate))
+        if STAND_IN in found.labels:
+            reason = "it was built on a stand-in of its base image: build it on the real one"
+            raise RefusedError(f"{candidate.platform}: {reason}")
         # At once: the next archive may hold another image under the same name.
-        client.images.get(target.ids[tag]).tag(target.repository, tag)
+        tag = target.release.tag(candidate)
+        found.tag(target.repository, tag)
+        target.ids[tag] = str(found.id)
 
 
 def refuse_other_content(target: Publishing) -> None:
@@ -154,13 +156,13 @@ def push_list(target: Publishing) -> str:
 
 
 def move_latest(target: Publishing, settings: Settings) -> None:
-    """Move `latest` to the version's list, unless a setting or a higher version there is against it."""
+    """Move `latest` to the version's list, unless PUBLISH_LATEST is 0 or a higher version is there."""
     there = registry.inspect(target.latest)
     versions = registry.versions(target.latest) if there else set()
     if target.listed and there == target.listed:
         print(f"unchanged {target.latest} ({there.digest})", flush=True)
     elif stays := release.why_latest_stays(target.release.version, versions, settings):
-        print(f"{target.latest} stays: {stays}", flush=True)
+        print(f"{target.latest} stays: {one_line(stays)}", flush=True)  # versions are others' text
     elif settings.publish_dry_run or not target.listed:
         print(f"would move {target.latest} to v{target.release.version}", flush=True)
     else:

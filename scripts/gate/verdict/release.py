@@ -1,4 +1,4 @@
-"""What may be published: the image of each platform whose verdict is green by the committed settings."""
+"""What may be published: each platform's image, if its verdict, judged again by the committed settings, is green."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from gate.cli import GateError
 from gate.containers import images
 from gate.containers.images import Image
 from gate.settings import PLATFORMS, TAG, Settings, load_committed
+from gate.sources import emulator
 from gate.sources.git import git
 from gate.verdict import candidate as candidates
 from gate.verdict import model, rules
@@ -24,7 +25,7 @@ COMMIT = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 class RefusedError(Exception):
-    """Must not be published; each argument is a reason."""
+    """Publishing is refused; each argument is a reason."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ def check(settings: Settings) -> Release:
 def find(client: docker.DockerClient, candidate: Image) -> str:
     """Return the engine's id of a candidate, loaded from its image.tar if need be.
 
-    Images are compared by config digest, which is the same in every engine. Raises RefusedError if it is another one.
+    Images are compared by config digest, which is the same in every engine. Raises RefusedError if another image of its
+    platform has its name or id here.
     """
     tagged = _described(client, candidate.reference)
     if tagged and tagged.platform == candidate.platform and tagged.config_digest != candidate.config_digest:
-        # The platforms' candidates share their tag: in this engine it may be the other platform's.
         reason = f"{candidate.reference} now points to {tagged.image_id}; the verdict is for {candidate.image_id}"
         raise RefusedError(f"{candidate.platform}: {reason}: run the gate again. {rules.SHARED_TAG}")
     by_id = _described(client, candidate.image_id)
-    if by_id and by_id.config_digest != candidate.config_digest:
+    if by_id and by_id.platform == candidate.platform and by_id.config_digest != candidate.config_digest:
         reason = f"{candidate.image_id} has the config digest {by_id.config_digest}"
         raise RefusedError(f"{candidate.platform}: {reason}; the verdict has {candidate.config_digest}")
     for found in (by_id, tagged, _described(client, candidate.config_digest)):
@@ -105,7 +106,7 @@ def find(client: docker.DockerClient, candidate: Image) -> str:
 
 
 def why_latest_stays(version: str, there: set[str], settings: Settings) -> str:
-    """Return why `latest`, whose images have the versions `there` (none: unknown), must stay; "" if it may move."""
+    """Return why `latest` must stay, "" if it may move. `there` are the versions of its images, none if not known."""
     if not settings.publish_latest:
         return "PUBLISH_LATEST is 0"
     try:
@@ -122,14 +123,17 @@ def _green(committed: Settings, platform: str) -> Verdict:
         verdict, made = model.load(platform), candidates.load(platform)
     except (GateError, OSError) as error:
         raise RefusedError(f"no verdict: {error}") from None
-    candidate = verdict.candidate
+    candidate, required = verdict.candidate, model.requirements(committed)
     if verdict.reasons:
         raise RefusedError("the verdict is red", *verdict.reasons)
-    reasons = rules.weaker(verdict.gate, model.requirements(committed))
-    reasons += rules.unmet(verdict.gate, candidate, verdict.runs)
-    reasons = [f"not green by the committed settings: {reason}" for reason in reasons]
-    if (made.image_id, made.config_digest) != (candidate.image_id, candidate.config_digest):
-        reasons.append(f"the verdict is for {candidate.image_id}, {workspace.CANDIDATE} is for {made.image_id}")
+    unmet = rules.weaker(verdict.gate, required)
+    for each in (verdict.gate, required):
+        unmet += rules.unmet(each, candidate, verdict.runs)
+    reasons = [f"not green by the committed settings: {reason}" for reason in dict.fromkeys(unmet)]
+    if made.config_digest != candidate.config_digest:  # not by id: it may be another machine's
+        reasons.append(
+            f"the verdict is for {candidate.config_digest}, {workspace.CANDIDATE} is for {made.config_digest}"
+        )
     # What the job that built the image handed on, before any other code ran on that machine.
     built = dict(each.partition("=")[::2] for each in os.environ.get("BUILT_DIGESTS", "").split())
     if built and built.get(platform) != candidate.config_digest:
@@ -175,6 +179,10 @@ def _committed_settings() -> Settings:
         raise RefusedError(f"{error}: publishing requires the settings that are committed there") from None
     if committed != (workspace.ROOT / EXAMPLE).read_text(encoding="utf-8").strip():
         raise RefusedError(f"{EXAMPLE} has changed since the last commit: commit it and run the gate again")
+    if emulator.revision(workspace.ROOT, tracked_only=True).endswith("-dirty"):  # a rule may be among them
+        raise RefusedError(
+            "files of this repository have changed since the last commit: commit them and run the gate again"
+        )
     return load_committed()
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from gate.containers.images import Image
 from gate.verdict.model import OUTCOMES, Requirements, Run, TestResult
 
-SHARED_TAG = "If another clone of its commit moved the tag, give each clone an EMULATOR_TAG"
+SHARED_TAG = "Clones of one commit share its tag: if another one moved it, set an EMULATOR_TAG in each"
 
 
 def unmet(required: Requirements, candidate: Image, runs: list[Run]) -> list[str]:
@@ -27,18 +27,21 @@ def moved_tag(candidate: Image, image_id_now: str | None) -> list[str]:
 
 
 def weaker(found: Requirements, required: Requirements) -> list[str]:
-    """Return how a gate required less than another one, nothing if it required at least as much."""
+    """Return each requirement of `required` that `found` lacks, nothing if it required at least as much."""
     reasons = []
     if found.samcli_source != required.samcli_source:
         reasons.append(f"aws-sam-cli came from {found.samcli_source}, not from {required.samcli_source}")
     reasons += [f"aws-sam-cli {ref} was not required" for ref in required.refs if ref not in found.refs]
     compared = (*found.compared_refs, *found.refs)
     reasons += [f"aws-sam-cli {ref} was not compared" for ref in required.compared_refs if ref not in compared]
-    reasons += [f"{test} was not required" for test in required.tests if test not in found.tests]
+    required_tests = (test for test in required.tests if not any(covers(entry, test) for entry in found.tests))
+    reasons += [f"{test} was not required" for test in required_tests]
     if found.min_passed < required.min_passed:
         reasons.append(f"COMPAT_MIN_PASSED was {found.min_passed}; {required.min_passed} is committed")
     if found.reruns > required.reruns:
         reasons.append(f"COMPAT_RERUNS was {found.reruns}; {required.reruns} is committed")
+    if found.version != required.version:  # an older one may have looked at less
+        reasons.append(f"it was judged by version {found.version or 'unknown'} of the gate; this is {required.version}")
     if found.baseline != required.baseline:  # a worse one would make regressions pre-existing
         reasons.append(f"COMPAT_BASELINE was {found.baseline or 'empty'}; {required.baseline or 'empty'} is committed")
     return reasons
@@ -49,7 +52,7 @@ def _of_run(required: Requirements, candidate: Image, run: Run, strict: bool) ->
         own = f"aws-sam-cli {run.version} brings an emulator of its own and does not use the image"
         return [own] if strict else []
     passed = [test for test in run.tests if test.outcome == "passed"]
-    reasons = list(run.problems)  # rule 1, and of rule 2 the files that do not exist
+    reasons = list(run.problems)  # rule 1, and files that do not exist (rule 2)
     if unknown := sorted({test.outcome for test in run.tests} - set(OUTCOMES)):
         reasons.append(f"invalid test outcomes: {', '.join(unknown)}")
     if strict:
@@ -62,7 +65,7 @@ def _of_run(required: Requirements, candidate: Image, run: Run, strict: bool) ->
 
 
 def _strict(required: Requirements, run: Run, passed: list[TestResult]) -> list[str]:
-    """Rules 2 and 3: no test failed, every entry has a pass, enough passed."""
+    """Rules 2 and 3: no test failed, every entry has a pass, enough tests of the entries passed."""
     reasons = []
     if run.failed:
         whose = run.attributions()
@@ -72,21 +75,25 @@ def _strict(required: Requirements, run: Run, passed: list[TestResult]) -> list[
         for entry in required.tests
         if not any(covers(entry, test.id) for test in passed)
     ]
-    if (number := len({test.id for test in passed})) < required.min_passed:
+    counted = {test.id for test in passed if any(covers(entry, test.id) for entry in required.tests)}
+    if (number := len(counted)) < required.min_passed:
         reasons.append(f"Only {number} tests passed; COMPAT_MIN_PASSED requires {required.min_passed}")
     return reasons
 
 
 def _evidence(candidate: Image, run: Run, passed: list[TestResult]) -> list[str]:
     """Rule 4: what passed, passed against the candidate."""
-    shards = {shard.name: shard for shard in run.shards}
     reasons = []
-    for name in dict.fromkeys(test.shard for test in passed):
-        shard = shards.get(name)
-        if not shard or not shard.containers.get(candidate.image_id):
-            reasons.append(f"shard {name} started no container of the candidate: its tests used something else")
-        elif shard.served < 1:
-            reasons.append(f"shard {name}: every container of the candidate exited before it answered a request")
+    for file in dict.fromkeys(test.file for test in passed):  # not by shard: a test of it may need no emulator
+        names = {test.shard for test in passed if test.file == file}
+        started = [shard for shard in run.shards if shard.name in names and shard.containers.get(candidate.image_id)]
+        if not started:
+            reasons.append(f"{file}: no shard started a container of the candidate: its tests used something else")
+        reasons += [
+            f"shard {shard.name}: every container of the candidate exited before it answered a request"
+            for shard in started
+            if shard.served < 1
+        ]
     others = {image: number for image, number in run.containers().items() if image != candidate.image_id}
     unexpected = run.unexpected or [f"{number} containers from {image}" for image, number in others.items()]
     return reasons + [f"another image of {candidate.repository} ran: {container}" for container in unexpected]
