@@ -85,7 +85,7 @@ $(READY): scripts/requirements.txt
 	@case "$$(pwd -P)" in *[:\$$\"\\]* | *$$'\n'*) printf 'error: %q: tools cannot handle : $$ " \\ or a line break in the name of a folder: move this clone\n' "$$(pwd -P)" >&2; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")' || exit 2
 	@mkdir -p .cache && echo '*' >.cache/.gitignore
-	@test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg || { echo 'error: $(VENV) exists and is not a venv: remove it' >&2; exit 2; }
+	@test ! -L $(VENV) && { test ! -e $(VENV) || test -f $(VENV)/pyvenv.cfg; } || { echo 'error: $(VENV) exists and is not a venv of this clone: remove it' >&2; exit 2; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: no venv could be made: install python3-venv, or choose another PYTHON=' >&2; exit 2; }
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement $< || { echo 'error: the packages of $< could not be installed (see above)' >&2; exit 2; }
 	@touch $@

@@ -38,9 +38,11 @@ def test_what_a_killed_run_left_in_memory_is_removed(clone: Path, monkeypatch: p
     monkeypatch.setattr(workspace, "ROOT", clone)
     if not workspace.in_memory().parent.is_dir():
         pytest.skip("this system has no /dev/shm")
-    (workspace.in_memory() / "worktree-0").mkdir(parents=True)
+    aside = workspace.in_memory().with_name(f"{workspace.in_memory().name}-of-another-user-0a")
+    for folder in (workspace.in_memory(), aside):
+        (folder / "worktree-0").mkdir(parents=True)
     assert clean(clone).returncode == 0
-    assert not workspace.in_memory().exists()
+    assert not any(folder.exists() for folder in (workspace.in_memory(), aside))
 
 
 def test_a_run_that_works_here_keeps_its_files(clone: Path) -> None:

@@ -83,7 +83,7 @@ def test_packages() -> None:
     candidate, published = image(sdk="3.0.0", emulator="1.2.1", new="1"), image(sdk="1.7.0", emulator="1.2.1")
     assert explain.packages(candidate) == "sdk 3.0.0, emulator 1.2.1, new 1"
     assert explain.moved_packages(candidate, published) == "sdk 3.0.0, published 1.7.0"
-    assert explain.moved_packages(candidate, None) == ""
+    assert explain.moved_packages(candidate, image()) == ""
     assert explain.packages(image()) == ""
 
 

@@ -179,8 +179,10 @@ def reasons(found: Judged) -> list[str]:
         "tests/test_outside.py: no test passed (no results)",
         "tests/test_again.py and tests/test_steps.py in SAMCLI_TESTS are the same file: name it once",
         "tests/test_again.py: no test passed (no results)",
-        "shard quits left 2 of its 3 tests without a result, first tests/test_quits.py::test_quits",
-        "shard vanishes left no JUnit file",
+        "shard quits ended with pytest's exit code 0, it was in tests/test_quits.py::test_quits and left 2 of its 3 "
+        "tests without a result, first tests/test_quits.py::test_quits",
+        "shard vanishes ended with pytest's exit code 0, it was in tests/test_vanishes.py::test_vanishes and left no "
+        "JUnit file",
     ],
 )
 def test_red_and_the_reason_is_named(red: Judged, reason: str) -> None:
@@ -192,8 +194,8 @@ def test_red_and_the_reason_is_named(red: Judged, reason: str) -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        "shard attaches started no container of the candidate: its tests used something else",
-        "shard decoy started no container of the candidate: its tests used something else",
+        "tests/evidence/test_attaches.py: no shard started a container of the candidate: its tests used something else",
+        "tests/evidence/test_decoy.py: no shard started a container of the candidate: its tests used something else",
         "shard crashes: every container of the candidate exited before it answered a request",
         *(f"another image of {REPOSITORY} ran: {name} from {REPOSITORY}:other" for name in STRANGERS),
     ],
@@ -427,7 +429,7 @@ def test_folder_that_changes_while_its_image_is_built_gives_no_candidate(
     commit_all(folder)
     path = shim(tmp_path, "buildx build", action.format(shlex.quote(str(folder))))
     done = gate.make("image", EMULATOR_SOURCE=str(folder), PATH=path)
-    assert f"error: {folder} was changed while the image was built: run it again\n" in done.stdout
+    assert f"error: {folder} changed while the image was built: run it again\n" in done.stdout
     assert not (gate.findings / "candidate.json").exists()
 
 

@@ -125,6 +125,20 @@ def test_the_suites_own_retries_are_off(tmp_path: Path) -> None:
     assert "reruns 0\n" in Suite(tmp_path, "def test_x(): pass", conftest).run("--reruns=5", "-s")
 
 
+def test_the_suites_own_split_is_off(tmp_path: Path) -> None:
+    """As pytest-xdist does it: it reads its option first, and starts its workers when pytest is configured."""
+    conftest = (
+        "import pytest\n"
+        "def pytest_addoption(parser):\n"
+        "    parser.addoption('--numprocesses', dest='numprocesses')\n"
+        "    parser.addoption('--dist'), parser.addoption('--tx')\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_cmdline_main(config): config.option.dist, config.option.tx = 'load', ['popen'] * 2\n"
+        "def pytest_configure(config): print('dist', config.option.dist, config.option.tx)\n"
+    )
+    assert "dist no []\n" in Suite(tmp_path, "def test_x(): pass", conftest).run("--numprocesses=2", "-s")
+
+
 def test_a_test_that_ends_pytest_has_begun_and_not_finished(tmp_path: Path) -> None:
     suite = Suite(tmp_path, "import os\ndef test_x(): os._exit(3)\ndef test_y(): pass")
     suite.run()

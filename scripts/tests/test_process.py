@@ -71,7 +71,7 @@ def run(worktree: Path, tests: str, seconds: float) -> Ending:
     ("tests", "how"),
     [
         ("import time\ndef test_a(): time.sleep(60)\n", "did not end in time, it was in test_it.py::test_a"),
-        ("import os\ndef test_a(): os.kill(os.getpid(), 9)\n", "ended by signal 9"),
+        ("import os\ndef test_a(): os.kill(os.getpid(), 9)\n", "ended by signal 9, it was in test_it.py::test_a"),
         ("this is not Python", "ended with pytest's exit code 2: interrupted"),
         ("def test_a(): assert 0\n", "ended with pytest's exit code 1: tests failed"),
     ],

@@ -1,5 +1,6 @@
 """What a reader gets: on the terminal, in summary.md, on the page of a GitHub job."""
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from gate import workspace
 from gate.containers.images import Image
-from gate.settings import load
+from gate.settings import load, load_committed
 from gate.verdict import report
 from gate.verdict.model import Difference, Requirements, Run, Shard, TestResult, Verdict
 
@@ -102,7 +103,7 @@ def test_a_compared_ref_that_does_not_use_the_image_is_named() -> None:
     for text in (report.terminal(verdict(run(), old)), report.markdown(verdict(run(), old))):
         assert "aws-sam-cli 1.150.0 brings an emulator of its own" in text
         assert "green: develop: 2 passed; v1.150.0: no test" in text
-        assert "; only a regression is red" in text
+        assert "; red only for a regression or an unknown failure" in text
 
 
 def test_what_could_not_be_compared_is_said_without_secrets() -> None:
@@ -207,6 +208,19 @@ def test_a_page_that_cannot_be_written_costs_no_verdict(
     report.save(verdict(run()))
     assert re.fullmatch(f"warning: {re.escape(str(here / page))} cannot be written: .+\n", capsys.readouterr().out)
     assert (here / "linux-amd64/summary.md").exists()
+
+
+def test_the_test_to_repeat_is_not_one_that_fails_with_the_published_image_too() -> None:
+    found = run(2)
+    found.failed[0].attribution = "pre-existing"
+    assert "::test_bad1 " in report.repeat(verdict(found, reasons=("no",)))
+
+
+def test_repeating_reads_aws_sam_cli_from_where_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = verdict(run(1), reasons=("no",))
+    assert "SAMCLI_SOURCE=https://example.com/sam.git" in shlex.split(report.repeat(found))
+    committed = dataclasses.replace(GATE, samcli_source=load_committed().samcli_source)
+    assert "SAMCLI_SOURCE" not in report.repeat(dataclasses.replace(found, gate=committed))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -217,6 +218,55 @@ def test_shard_that_ends_well_without_a_test_it_was_given_is_a_problem(
     assert sorted(results) == sorted(reported)
     log = one_shard.log_shown(part)
     assert suite.run.problems == ([f"shard a-1 did not collect {wrong}; see {log}"] if wrong else [])
+
+
+def test_what_had_failed_before_pytest_was_ended_has_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A test that hangs: pytest-timeout ends the process, and no JUnit file is written."""
+    suite = SimpleNamespace(
+        stop=threading.Event(), run=SimpleNamespace(problems=[], shards=[]), log=lambda kind, shard: tmp_path / "log"
+    )
+    ids = ["a.py::test_1", "a.py::test_2", "a.py::test_3"]
+    ended = {"seconds": 1.0, "began": 1.0, "ended": 2.0}
+    records: list[dict[str, Any]] = [{"collected": ids}]
+    for test_id, outcome in zip(ids[:2], ("passed", "failed"), strict=True):
+        records += [{"started": test_id}, {"finished": test_id, "outcome": outcome, **ended}]
+    records.append({"started": ids[2]})
+    monkeypatch.setattr(Part, "xml", property(lambda part: tmp_path / "it.xml"))
+    monkeypatch.setattr(one_shard, "_run_pytest", lambda part, on_record: process.Ending(1, records))
+    part = Part(suite, "a-1", "tests/test_a.py", ids)  # type: ignore[arg-type]
+    results = one_shard.run_shard(part, lambda part, record: None)
+    assert {test_id: (result.outcome, result.shard) for test_id, result in results.items()} == {
+        ids[1]: ("failed", "a-1")
+    }
+    how = "ended with pytest's exit code 1: tests failed, it was in a.py::test_3 and left no JUnit file"
+    assert suite.run.problems == [f"shard a-1 {how}; see {one_shard.log_shown(part)}"]
+
+
+def test_request_that_a_shard_did_not_answer_is_not_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    suite = SimpleNamespace(
+        stop=threading.Event(), run=SimpleNamespace(problems=[], shards=[]), log=lambda kind, shard: tmp_path / "log"
+    )
+    monkeypatch.setattr(Part, "xml", property(lambda part: tmp_path / "it.xml"))
+    part = Part(suite, "a-1", "tests/test_a.py")  # type: ignore[arg-type]
+
+    def asked(part: Part, on_record: object) -> process.Ending:
+        part.request.write_text("a.py::test_2")
+        return process.Ending(0)
+
+    monkeypatch.setattr(one_shard, "_run_pytest", asked)
+    one_shard.run_shard(part, lambda part, record: None)
+    assert not part.request.exists()
+
+
+def test_comparison_waits_until_each_shard_has_reported_its_tests(suite: Any) -> None:
+    """Until then a few failures may be most of the tests."""
+    with Scheduler(1, 1) as scheduler:
+        scheduler.add(suite, ["tests/test_1.py"])
+        assert not scheduler.all_collected(suite)
+        part = scheduler.running[Future()] = scheduler.waiting.pop()
+        assert not scheduler.all_collected(suite)
+        part.note({"collected": ["tests/test_1.py::t"]})
+        assert scheduler.all_collected(suite)
 
 
 def test_machine_whose_memory_is_not_known_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:

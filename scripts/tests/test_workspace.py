@@ -113,6 +113,19 @@ def test_venv_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
     assert "no venv in -m venv --clear .cache/venv" in make(tmp_path / "clone").stdout
 
 
+def test_venv_of_another_clone_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("ready", "pyvenv.cfg"):
+        (other / name).touch()
+    (tmp_path / "clone/.cache").mkdir(parents=True)
+    (tmp_path / "clone/.cache/venv").symlink_to(other)
+    done = make(tmp_path / "clone")
+    assert done.stderr.startswith("error: .cache/venv exists and is not a venv of this clone: remove it\n")
+    assert "venv --clear" not in done.stdout
+    assert (other / "pyvenv.cfg").exists()
+
+
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
 def test_make_refuses_such_a_folder_before_it_makes_a_venv(tmp_path: Path, odd: str) -> None:
     done = make(tmp_path / odd)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from gate.settings import Settings
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
 from gate.suite.shards import Scheduler
-from gate.verdict.model import Difference, Run, TestResult
+from gate.verdict.model import Difference, Shard, TestResult
 
 ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by what a failed test does against the baseline
 # Errors that leave tests unattributed: the verdict is red already, and must not be lost.
@@ -69,7 +70,7 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         """Attribute each failed test of the run: regression, pre-existing or unknown; note what was answered otherwise.
 
         A regression passes against COMPAT_BASELINE; a test that fails there too is pre-existing: aws-sam-cli or a
-        package it installs changed, not the candidate. It is unknown where only the candidate answered.
+        package it installs changed, not the candidate. What is not `comparable` is unknown.
         """
         run = self.candidate.run
         if not run.failed or not self.tests:
@@ -84,10 +85,10 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         baseline = self.suite.run
         if not baseline.containers().get(self.suite.image.image_id):
             baseline.problems.append(f"no container of {self.suite.image.reference} was started")
-        served, served_by_baseline = _serving_shards(run), _serving_shards(baseline)
+        shards, others = ({shard.name: shard for shard in each.shards} for each in (run, baseline))
         for test in run.failed:
             other = self.results.get(test.id)
-            if other and (other.shard in served_by_baseline or test.shard not in served):
+            if other and other.shard and comparable(test, other, shards[test.shard], others[other.shard]):
                 test.attribution = ATTRIBUTION.get(other.outcome, "unknown")
         run.unattributed = "; ".join(baseline.problems)
         run.differences = differences(run.failed, self.results)
@@ -112,8 +113,21 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
             self.error = self.error or str(error)
 
 
-def _serving_shards(run: Run) -> set[str]:
-    return {shard.name for shard in run.shards if shard.served > 0}
+def comparable(test: TestResult, other: TestResult, shard: Shard, others_shard: Shard) -> bool:
+    """Return whether a failed test and its result with the published image say something about the two images.
+
+    They do not where only the candidate answered: the published image may not even start. A test that fails alike
+    although the published image was never started in its shard fails before any emulator is.
+    """
+    if test.requests and not other.requests:
+        return False
+    if others_shard.served > 0 or not shard.containers:
+        return True
+    return shard.served > 0 and not others_shard.containers and _alike(test.message) == _alike(other.message)
+
+
+def _alike(message: str) -> str:
+    return re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "0", message)  # ids, ports and times differ
 
 
 def image(client: docker.DockerClient, settings: Settings, candidate: Image) -> Image:

@@ -18,9 +18,6 @@ from gate.suite.progress import Progress
 from gate.verdict.model import Run, Shard, TestResult
 from gate.verdict.rules import covers
 
-# Seconds for one shard of the baseline. A test that fails in time with the candidate needs no longer there, and one
-# that hangs with both images must not take COMPAT_TIMEOUT twice.
-BASELINE_TIMEOUT = 600
 MESSAGE = 2000  # characters of a failure's message that are kept
 GUESS = 8.0  # seconds that a test takes, until one of its shard has ended
 Results = dict[str, TestResult]
@@ -59,12 +56,6 @@ class Suite:
             log=lambda shard: self.log("emulator", shard),
             hurry=self.hurry,
         )
-
-    @property
-    def timeout(self) -> int:
-        """The seconds that one shard has."""
-        given = self.settings.compat_timeout
-        return given if self.kind == "candidate" else min(given, BASELINE_TIMEOUT)
 
     def unused(self, stem: str) -> str:
         """Return a name that no other shard of the suite has."""
@@ -132,12 +123,15 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
     suite, began = part.suite, time.monotonic()
     if suite.stop.is_set():
         return {}
-    for file in (part.xml, part.request):
-        file.unlink(missing_ok=True)
+    part.xml.unlink(missing_ok=True)
     ending = _run_pytest(part, lambda record: on_record(part, record))
+    part.request.unlink(missing_ok=True)  # it may have ended before it could answer
     handed_over, deselected = set(ending.ids("handed_over")), ending.ids("deselected")
     kept = [test_id for test_id in ending.ids("collected") if test_id not in handed_over]
     results, wrong = junit.read(part.xml, kept)
+    # Where pytest was ended (pytest-timeout does that) there is no such file, and what had failed has failed.
+    failed = [record["finished"] for record in ending.records if record.get("outcome") == "failed"]
+    results |= {each: TestResult(each, "failed") for each in failed if each in kept and each not in results}
     logs = [log_shown(part, kind) for kind in ("suite", "emulator") if suite.log(kind, part.name).exists()]
     records = {record["finished"]: record for record in ending.records if "finished" in record}
     for test_id, result in results.items():
@@ -155,12 +149,13 @@ def run_shard(part: Part, on_record: Callable[[Part, Record], None]) -> Results:
 def _problems(part: Part, ending: Ending, results: Results, wrong: list[str]) -> list[str]:
     """Return what went wrong with a shard, as phrases about it; `wrong` is what is wrong with its JUnit file."""
     if ending.code is None:
-        return [f"{ending} (limit: {part.suite.timeout} s, see COMPAT_TIMEOUT)"]
+        return [f"{ending} (COMPAT_TIMEOUT is {part.suite.settings.compat_timeout} s)"]
     reported = {*ending.ids("collected"), *ending.ids("deselected")}
     missing = [test for test in part.tests if not any(covers(test, each) for each in reported)]
     wrong += [f"did not collect {test}" for test in missing[:1]]
     failed = any(result.outcome == "failed" for result in results.values())
-    if ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and ending.ids("deselected")):
+    as_reported = ending.code == 0 or (ending.code == 1 and failed) or (ending.code == 5 and ending.ids("deselected"))
+    if as_reported and not ending.unfinished:
         return wrong
     return [" and ".join([str(ending), *wrong[:1]])]
 
@@ -177,7 +172,7 @@ def _run_pytest(part: Part, on_record: process.OnRecord) -> Ending:
     if len(suite.settings.samcli_tests) == 1 and "::" in suite.settings.samcli_tests[0]:  # it may name one test
         command += timeline.LIVE
         environ |= {"TZ": "UTC"}  # of its stamps
-    deadline = time.monotonic() + suite.timeout
+    deadline = time.monotonic() + suite.settings.compat_timeout
 
     def over() -> bool:
         return suite.stop.is_set() or time.monotonic() > deadline

@@ -34,14 +34,20 @@ class Ending:
         """Return the test ids that the plugin reported in lists under a name, one of LISTS."""
         return [test_id for listed in self.values(name) for test_id in listed]
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The tests that began and did not finish."""
+        return [test for test in self.values("started") if test not in self.values("finished")]
+
     def __str__(self) -> str:
         """Say how it ended, as a phrase about the shard."""
+        where = f", it was in {self.unfinished[-1]}" if self.unfinished else ""
         if self.code is None:
-            started = [test for test in self.values("started") if test not in self.values("finished")]
-            return f"did not end in time, it was {f'in {started[-1]}' if started else 'between tests'}"
+            return f"did not end in time{where}"
         if self.code < 0:
-            return f"ended by signal {-self.code}"
-        return f"ended with pytest's exit code {self.code}{f': {EXITS[self.code]}' if self.code in EXITS else ''}"
+            return f"ended by signal {-self.code}{where}"
+        meaning = f": {EXITS[self.code]}" if self.code in EXITS else ""
+        return f"ended with pytest's exit code {self.code}{meaning}{where}"
 
 
 def run(

@@ -76,7 +76,7 @@ def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: C
                 else:
                     comparison.take(future)
             progress = suite.progress
-            if not scheduler.has_waiting(suite) and _many(len(progress.failed), len(progress.collected)):
+            if scheduler.all_collected(suite) and _many(len(progress.failed), len(progress.collected)):
                 comparison.add(progress.failed)
         tests = [test_id for test_id, result in results.items() if result.outcome == "failed"]
         if not tests or _many(len(tests), len(results)) or suite.run.problems:

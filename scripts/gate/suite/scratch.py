@@ -21,7 +21,7 @@ from gate.suite import machine
 def folder(client: docker.DockerClient, image: Image, slots: int, *, hurry: bool = True) -> Iterator[Path]:
     """Yield a new folder for `slots` shards: in memory with `hurry` and where there is room for it, else in .cache/.
 
-    `sam build` writes 18,000 small files for each shard and deletes them. On a disk that took a quarter of the suite's
+    `sam build` writes 18,000 small files for each shard and deletes them. On a disk that took a fifth of the suite's
     wall time (153 s; 122 s in memory), on a file system without a journal up to half.
     """
     git.remove(workspace.SCRATCH)  # of a run that was killed

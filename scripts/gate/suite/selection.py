@@ -6,9 +6,9 @@ DURABLE = "tests/integration/**/test_*durable*.py"
 
 
 def select(checkout: Path, tests: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Return the entries of SAMCLI_TESTS that name a file of the checkout, and a problem for each other one.
+    """Return the entries of SAMCLI_TESTS that name a file of the checkout, and a problem for each of the others.
 
-    A link out of the checkout is not a file of it; two names of one file count once.
+    A link out of the checkout is not a file of it; a second name of a file is a problem.
     """
     present, problems = [], []
     named: dict[Path, str] = {}

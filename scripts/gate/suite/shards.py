@@ -50,7 +50,7 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
 
         Raises GateError when the suite can no longer be watched.
         """
-        while self.has_waiting(suite) or any(part.suite is suite for part in self.running.values()):
+        while any(part.suite is suite for part in [*self.waiting, *self.running.values()]):
             event_monitor.check(suite.watch)
             self._fill()
             ended = [(self.running.pop(future), future) for future in list(self.running) if future.done()]
@@ -58,9 +58,10 @@ class Scheduler(contextlib.AbstractContextManager["Scheduler"]):
             yield ended
             time.sleep(0.1)
 
-    def has_waiting(self, suite: Suite) -> bool:
-        """Return whether a shard of a suite waits for a slot."""
-        return any(part.suite is suite for part in list(self.waiting))
+    def all_collected(self, suite: Suite) -> bool:
+        """Return whether each shard of a suite has reported its tests."""
+        waiting = any(part.suite is suite for part in list(self.waiting))
+        return not waiting and all(part.since for part in self.running.values() if part.suite is suite)
 
     def _fill(self) -> None:
         """Give the free slots work, the candidate's first, since what fails there has yet to be compared.

@@ -19,11 +19,10 @@ WIDTH = 200  # characters of a line: an emulator prints whole histories
 def of_single_test(runs: list[Run]) -> list[str]:
     """Return the merged lines if one test alone was run, else nothing: a whole suite's would be thousands."""
     tests = [test for run in runs for test in run.tests]
-    return (
-        merged([Path(os.environ.get("CALLER_PWD") or os.curdir) / log for log in tests[0].logs])
-        if len(tests) == 1
-        else []
-    )
+    if len(tests) != 1:
+        return []
+    here = Path(os.environ.get("CALLER_PWD") or os.curdir)
+    return merged([here / log for log in tests[0].logs])
 
 
 def merged(logs: list[Path]) -> list[str]:

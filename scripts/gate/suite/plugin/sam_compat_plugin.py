@@ -1,6 +1,7 @@
-"""A pytest plugin inside the suite: it reports as tests run, and keeps a shard to itself.
+"""A pytest plugin inside the suite, loaded into aws-sam-cli's own pytest: standard library and pytest's hooks only.
 
-It is loaded into aws-sam-cli's own pytest, so it uses the standard library and pytest's hooks alone.
+It reports as tests run, hands tests over when the gate asks for some, ends with the gate, and lets sam-cli's tear-down
+see the shard's own containers only.
 """
 
 import json
@@ -14,7 +15,6 @@ from typing import Any
 REPORT = Path(os.environ["SAM_COMPAT_REPORT"])
 REQUEST = REPORT.with_suffix(".hand-over")  # names the first test to hand over, when the gate asks for some
 WORKTREE = os.environ["SAM_COMPAT_WORKTREE"] + os.sep
-IN_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 RANK = {"passed": 0, "skipped": 1, "failed": 2}
 
 running: dict[str, dict[str, Any]] = {}
@@ -23,15 +23,19 @@ lock = threading.Lock()
 
 
 def write(**record: Any) -> None:
-    if not IN_XDIST_WORKER:
-        with REPORT.open("a", encoding="utf-8") as report:
-            report.write(json.dumps(record) + "\n")
+    with REPORT.open("a", encoding="utf-8") as report:
+        report.write(json.dumps(record) + "\n")
+
+
+def pytest_cmdline_main(config: Any) -> None:
+    if hasattr(config.option, "numprocesses"):  # pytest-xdist has read it and not begun; the gate splits, into shards
+        config.option.dist, config.option.tx = "no", []
 
 
 def pytest_configure(config: Any) -> None:
     if hasattr(config.option, "reruns"):
         config.option.reruns = 0  # pytest-rerunfailures; the gate retries, in a process of its own
-    gate = os.getppid() if IN_XDIST_WORKER else int(os.environ["SAM_COMPAT_GATE"])  # it may be gone already
+    gate = int(os.environ["SAM_COMPAT_GATE"])  # not getppid(): the gate may be gone already
     threading.Thread(target=serve_the_gate, args=(gate,), daemon=True).start()
     list_own_containers_only()
 
@@ -73,11 +77,11 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 
 def serve_the_gate(gate: int) -> None:
-    """Hand over tests when the gate asks for them, and kill this shard's processes when the gate is gone (SIGKILL)."""
+    """Hand over tests when the gate asks for some; when the gate was killed, kill this shard's processes."""
     while os.getppid() == gate:
         time.sleep(0.5)
         with lock:
-            if running and not IN_XDIST_WORKER and REQUEST.exists():
+            if running and REQUEST.exists():
                 first = REQUEST.read_text(encoding="utf-8", errors="replace")
                 REQUEST.unlink()  # before the answer: the next request may follow at once
                 hand_over(first)
@@ -93,8 +97,8 @@ def hand_over(first: str) -> None:
     ids = [item.nodeid for item in items]
     now = next(iter(running))
     kept = max(ids.index(now) + 2, ids.index(first)) if {now, first} <= set(ids) else len(ids)
+    write(handed_over=ids[kept:])  # first: what cannot be reported stays
     del items[kept:]
-    write(handed_over=ids[kept:])
 
 
 def list_own_containers_only() -> None:
