@@ -54,14 +54,13 @@ def make_consumer() -> Path:
 
 def run_gate(version: str, baseline: str, consumer: Path, platform: str) -> model.Verdict:
     """Run `make compat` for a released emulator and return its verdict. Raises GateError if there is none."""
-    settings = {
+    settings = dict.fromkeys(("EMULATOR_IMAGE", "EMULATOR_VERSION", "SAMCLI_COMPARED_REFS"), "") | {
         "EMULATOR_SOURCE": str(WORK / "emulator"),
         "EMULATOR_PREBUILD": f"rm -rf dist && python -m pip download -q --no-deps -d dist {EMULATOR}=={version}",
         "EMULATOR_TAG": f"pr-replay-{version}",
         "SAMCLI_SOURCE": str(consumer),
         "SAMCLI_PYTHON": "{}.{}".format(*sys.version_info),  # this one: it installed the functions' packages
         "SAMCLI_REFS": "develop",
-        "SAMCLI_COMPARED_REFS": "",
         "SAMCLI_TESTS": TESTS,
         "COMPAT_MIN_PASSED": "10",
         "COMPAT_BASELINE": baseline,

@@ -19,7 +19,8 @@ def one_line(text: str) -> str:
 
 def code(text: str) -> str:
     """Return text from elsewhere as a Markdown code span, in which nothing is rendered; "" if it is blank."""
-    return f"`{one_line(text).replace('`', chr(39))}`" if text.strip() else ""
+    line = one_line(text).replace("`", "'")
+    return f"`{line}`" if line else ""
 
 
 def error_command(title: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The emulator: the folder it is built in, the revision of that, and the build."""
+"""The emulator: its source folder, the git revision of that, and the build."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from gate.settings import Settings, local
 from gate.sources import git
 from gate.text import without_secrets
 
-# Of the make that called this: its options and variables would reach a prebuild that is make itself.
+# Variables of the make that called this: they would change a prebuild that is make itself.
 NOT_HANDED_ON = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -66,7 +66,7 @@ def build(folder: Path, labels: dict[str, str], tag: str, log: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         # Not --iidfile: in containerd's store it may hold an id that the engine does not know an image by.
         command = ["docker", "buildx", "build", "--load", "--progress=plain", f"--tag={tag}"]
-        # An empty one, too: the base image's own is not this image's. A version may be the Dockerfile's.
+        # Empty labels too, since they hide those of the base image; without a version the Dockerfile's own stays.
         command += [f"--label={LABEL}.{name}={value}" for name, value in labels.items() if value or name != "version"]
         command += _without_the_gate(folder, Path(scratch))
         stream(
@@ -91,7 +91,7 @@ def revision(folder: Path, *, tracked_only: bool = False) -> str:
         new = f"--untracked-files={'no' if tracked_only else 'normal'}"
         status = ("status", "--porcelain", "--no-renames", "--ignore-submodules=none", new, "--", ":(top)")
         changes = git.git(*status, cwd=folder, index=index, failure=failure).splitlines()
-    if workspace.ROOT.is_relative_to(top):  # the gate's own, which no image gets
+    if workspace.ROOT.is_relative_to(top):  # the gate's .env, which no image gets
         changes = [change for change in changes if change != f"?? {(workspace.ROOT / '.env').relative_to(top)}"]
     return f"{commit}-dirty" if changes else commit
 
@@ -113,12 +113,14 @@ def wheel_version(folder: Path) -> str:
     wheels = sorted(wheel.name for wheel in (folder / "dist").glob("*.whl"))
     if len(wheels) > 1:
         raise GateError(f"{folder}/dist has more than one wheel ({', '.join(wheels)}): EMULATOR_PREBUILD must clear it")
-    parts = wheels[0].removesuffix(".whl").split("-") if wheels else []
-    if wheels and len(parts) not in (5, 6):
+    if not wheels:
+        return ""
+    words = wheels[0].removesuffix(".whl").split("-")
+    if len(words) not in (5, 6):
         raise GateError(
             f"{folder}/dist/{wheels[0]} does not have the name of a wheel: EMULATOR_PREBUILD must clear dist/"
         )
-    return parts[1] if parts else ""
+    return words[1]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -147,7 +149,7 @@ def _without_the_gate(folder: Path, scratch: Path) -> list[str]:
         if not git.succeeds("ls-files", "--error-unmatch", ".env", cwd=folder):
             kept_out.append(folder / ".env")
     for path in kept_out:
-        lines += [name := f"/{path.relative_to(folder)}", f"{name}/**"]  # after `!*/**`, one of them is not enough
+        lines += [name := f"/{path.relative_to(folder)}", f"{name}/**"]  # the latter undoes an earlier `!*/**`
     shutil.copy(folder / "Dockerfile", scratch)
     (scratch / "Dockerfile.dockerignore").write_text("\n".join(lines), encoding="utf-8")
     return [f"--file={scratch / 'Dockerfile'}"]

@@ -1,4 +1,4 @@
-"""Git sources: which commit a ref names, and the files of it. Git itself does the work."""
+"""Git sources: which commit a ref names, and its files. Git itself does the work."""
 
 import hashlib
 import os
@@ -13,8 +13,8 @@ from gate.programs import call, stream
 from gate.text import without_secrets
 
 RELEASE = re.compile(r"refs/tags/v(\d+)\.(\d+)\.(\d+)")
-# How git reaches others. Any other variable of git's could name another repository (inside a hook), hide an edit
-# (GIT_LITERAL_PATHSPECS) or add objects.
+# Variables that configure git's network access. Any other one of git's could name another repository (inside a hook),
+# hide an edit (GIT_LITERAL_PATHSPECS) or add objects.
 KEPT = re.compile(
     "GIT_(CONFIG|SSL|SSH|ASKPASS|PROXY|HTTP|CURL|TRACE|PROTOCOL|ALLOW_PROTOCOL|EXEC_PATH|CEILING|DISCOVERY)"
 )
@@ -59,9 +59,9 @@ def expand(word: str, refs: dict[str, str], *, setting: str) -> list[str]:
     each of the N newest minor versions, newest first; any other word is itself."""
     if word != "latest" and not word.startswith("latest:"):
         return [word]
-    releases = sorted((tuple(map(int, m.groups())) for name in refs if (m := RELEASE.fullmatch(name))), reverse=True)
-    newest = list({release[:2]: release for release in reversed(releases)}.values())
-    found = [f"v{'.'.join(map(str, release))}" for release in sorted(newest, reverse=True)]
+    releases = sorted(tuple(map(int, m.groups())) for name in refs if (m := RELEASE.fullmatch(name)))
+    newest = {release[:2]: release for release in releases}  # the last of each minor version
+    found = [f"v{'.'.join(map(str, release))}" for release in reversed(newest.values())]
     if not found:
         raise GateError(f"{setting}: there is no release tag vN.N.N, so {word} names nothing")
     return found[: int(word.partition(":")[2] or 1)]

@@ -9,9 +9,9 @@ from gate.sources.git import git
 from gate.workspace import ROOT
 
 # They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
-ALWAYS = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/**")
+ALWAYS = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts", "scripts/**")
 WORKFLOWS = (".github/workflows/sam-cli-compat*.y*ml", ".github/workflows/ecr-release*.y*ml")
-# A reader's own settings of `git diff` must not hide a file. A renamed file is one deleted and one added, so that
+# The user's own settings of `git diff` must not hide a file. A renamed file is one deleted and one added, so that
 # moving it out counts.
 DIFF = ("diff", "--name-status", "--no-renames", "--no-relative", "--ignore-submodules=none", "--no-ext-diff")
 
@@ -31,7 +31,7 @@ def touched(base: str, globs: tuple[str, ...]) -> list[str]:
 
 
 def check_covered(source: str, globs: tuple[str, ...]) -> None:
-    """Raise GateError if it cannot be shown that the globs cover what EMULATOR_SOURCE is built of."""
+    """Raise GateError if it cannot be shown that the globs cover the Dockerfile of EMULATOR_SOURCE."""
     given, fragment = parts(source)
     if is_url(given):
         return  # no commit here changes it
@@ -50,7 +50,7 @@ def check_covered(source: str, globs: tuple[str, ...]) -> None:
 def pathspecs(globs: tuple[str, ...]) -> list[str]:
     """Return git's pathspecs of the globs, which begin at the repository's top, and of the gate's own files.
 
-    With `src/**` goes `src` itself, which may be a submodule or a symbolic link.
+    `src/**` also adds `src` itself, which may be a submodule or a symbolic link.
     """
-    top, own = [glob.removesuffix("/**") for glob in (*globs, *WORKFLOWS)], [*ALWAYS, "scripts"]
-    return [*(f":(top,glob){glob}" for glob in (*globs, *top)), *(f":(glob){path}" for path in own)]
+    every = (*globs, *WORKFLOWS, *(glob.removesuffix("/**") for glob in globs))
+    return [*(f":(top,glob){glob}" for glob in every), *(f":(glob){path}" for path in ALWAYS)]

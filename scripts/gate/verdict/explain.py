@@ -70,15 +70,14 @@ def packages(image: Image) -> str:
     return ", ".join(f"{name} {version}" for name, version in image.packages.items())
 
 
-def moved_packages(candidate: Image, baseline: Image | None) -> str:
+def moved_packages(candidate: Image, baseline: Image) -> str:
     """Return the packages whose version differs from the published image's, "" if none does or nothing is known.
 
     The emulator's own package, whose version is the image's, is not among them.
     """
-    theirs = baseline.packages if baseline else {}
-    moved = [
-        f"{name} {version}, published {theirs[name]}"
+    published = baseline.packages
+    return "; ".join(
+        f"{name} {version}, published {published[name]}"
         for name, version in candidate.packages.items()
-        if name in theirs and theirs[name] != version and version != candidate.version
-    ]
-    return "; ".join(moved)
+        if published.get(name, version) != version and version != candidate.version
+    )

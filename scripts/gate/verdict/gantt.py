@@ -3,17 +3,17 @@
 import re
 from collections.abc import Iterator
 
-from gate.verdict.model import Run
+from gate.verdict.model import Run, TestResult
 
 MOST = 300  # tests: GitHub does not draw a longer chart
 
 
 def markdown(runs: list[Run]) -> Iterator[str]:
     """Yield the lines of a chart that is folded away; nothing if no test has a time."""
-    tests = [test for run in runs for test in run.tests if test.ended > test.began > 0][:MOST]
-    if not tests:
+    timed = [(run, test) for run in runs for test in run.tests if test.ended > test.began > 0][:MOST]
+    if not timed:
         return
-    start = min(test.began for test in tests)
+    start = min(test.began for _, test in timed)
     yield from (
         "<details><summary>where the time went</summary>",
         "",
@@ -22,9 +22,12 @@ def markdown(runs: list[Run]) -> Iterator[str]:
         "    dateFormat x",
         "    axisFormat %M:%S",
     )
-    for shard in dict.fromkeys(test.shard for test in tests):
-        yield f"    section {shard}"
-        for test in (each for each in tests if each.shard == shard):
+    sections: dict[str, list[TestResult]] = {}
+    for run, test in timed:
+        sections.setdefault(f"{test.shard} of {run.ref}" if len(runs) > 1 else test.shard, []).append(test)
+    for section, tests in sections.items():
+        yield f"    section {section}"
+        for test in tests:
             method, bracket, parameters = test.id.partition("[")
             words = method.rpartition("::")[2] + bracket + parameters
             name = re.sub(r"[^\w ]+", " ", words).strip()[:60]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gate import workspace
+from gate.settings import load_committed
 from gate.text import code, error_command, plain, without_secrets
 from gate.verdict import explain, gantt
 from gate.verdict.model import Run, Verdict
@@ -53,19 +54,24 @@ def summary_line(verdict: Verdict) -> str:
 
 
 def repeat(verdict: Verdict) -> str:
-    """Return the command that runs the first failing test alone, with the same candidate; "" if none failed."""
-    first = next(((run.ref, test.id) for run in verdict.runs for test in run.failed), None)
-    if not first:
+    """Return the command that runs the first failing test alone, with the same candidate; "" if none failed.
+
+    A test that fails with the published image too comes last.
+    """
+    failed = [(run.ref, test) for run in verdict.runs for test in run.failed]
+    if not failed:
         return ""
-    ref, test_id = first
+    ref, test = min(failed, key=lambda each: each[1].attribution == "pre-existing")
     folder = os.path.relpath(workspace.ROOT, os.environ.get("CALLER_PWD") or workspace.ROOT)
-    # With all its parameters, where one of them would not survive make and the settings.
-    exact = re.fullmatch(r"[\w./:\[\]@,=+-]+", test_id, re.ASCII) and ".." not in re.split("[/:]", test_id)
+    # Without its parameters, which is with all of them, where one would not survive make and the settings.
+    exact = re.fullmatch(r"[\w./:\[\]@,=+-]+", test.id, re.ASCII) and ".." not in re.split("[/:]", test.id)
+    source = verdict.gate.samcli_source
     settings = {
         "EMULATOR_IMAGE": verdict.candidate.image_id,
+        **({"SAMCLI_SOURCE": source} if source != load_committed().samcli_source else {}),
         "SAMCLI_REFS": ref,
         **({"SAMCLI_COMPARED_REFS": ""} if verdict.gate.compared_refs else {}),
-        "SAMCLI_TESTS": test_id if exact else test_id.partition("[")[0],
+        "SAMCLI_TESTS": test.id if exact else test.id.partition("[")[0],
         "COMPAT_MIN_PASSED": "1",
     }
     make = ["make", *(["-C", folder] if folder != os.curdir else []), "compat"]
@@ -147,7 +153,7 @@ def _row(run: Run) -> str:
 
 
 def _compared(run: Run) -> str:
-    return "; only a regression is red" if run.compared else ""
+    return "; red only for a regression or an unknown failure" if run.compared else ""
 
 
 def _remarks(run: Run) -> Iterator[tuple[str, str]]:
