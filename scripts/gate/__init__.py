@@ -1,4 +1,4 @@
-"""What the scripts share. Each folder is a room; none of these modules is a script."""
+"""What the scripts share: CONTRIBUTING.md lists the rooms."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""How a script starts and ends."""
+"""How a script starts and ends: errors, exit codes, signals, outputs of a job."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""JSON values as dataclasses, checked: a file that another machine or version wrote."""
+"""JSON from another machine or version, checked and made dataclasses."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints

@@ -1,4 +1,4 @@
-"""How the gate calls other programs: for an answer, or for a long step that prints as it goes."""
+"""How the gate calls other programs: for an answer, or for a long step whose output is shown as it comes."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Text from elsewhere (images, tests, registries), made safe for a terminal, a job's log and Markdown: here only."""
+"""Text from elsewhere (images, tests, registries), made safe for a terminal, a log of a job, and Markdown."""
 
 import re
 

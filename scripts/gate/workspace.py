@@ -1,4 +1,4 @@
-"""Every path that the gate writes: .cache/ (costs only time) and .compat/<platform>/ (what one machine found out)."""
+"""Every path that the gate writes: in .cache/ (can be made again), .compat/<platform>/ (results), and in memory."""
 
 import contextlib
 import fcntl
@@ -73,7 +73,7 @@ def delete_verdict(platform: str | None = None) -> None:
 
 
 def delete_findings(platform: str) -> None:
-    """Remove what an earlier run found out, but for the candidate and how it was built."""
+    """Remove the results of an earlier run, except candidate.json and the logs of its build."""
     shutil.rmtree(results(platform) / "junit", ignore_errors=True)
     for kind in ("suite", "emulator"):
         for file in (results(platform) / "logs").glob(f"{kind}-*"):
@@ -82,7 +82,7 @@ def delete_findings(platform: str) -> None:
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Hold this clone while the body runs. The system drops the lock with its process.
+    """Lock this clone while the body runs. The lock ends with its process.
 
     Raises GateError if another run holds it, or if tools cannot work in this folder.
     """

@@ -43,6 +43,21 @@ def test_a_document_names_no_setting_and_links_no_file_that_does_not_exist(docum
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def test_contributing_lists_every_room_and_imports_point_down_the_list() -> None:
+    table = re.findall(r"^\| (`.*) \| (.*) \|$", TEXTS[ROOT / "CONTRIBUTING.md"].partition("## Check")[0], re.MULTILINE)
+    rows = [(re.findall(r"`([\w/]+)`", rooms), set(re.findall(r"`([\w/]+)`", about))) for rooms, about in table]
+    gate = ROOT / "scripts/gate"
+    rank = {room.rstrip("/"): number for number, (rooms, _) in enumerate(rows) for room in rooms}
+    assert set(rank) == {path.stem for path in gate.iterdir() if not path.name.startswith("_")}
+    for (room, *_), about in rows:
+        if room.endswith("/"):
+            assert {path.stem for path in (gate / room).glob("[a-z]*.py")} <= about, room
+    for file in gate.glob("*/*.py"):
+        names = re.findall(r"^from gate(?:\.(\w+)\S*)? import (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        imported = {name for room, what in names for name in ([room] if room else re.split(r", ", what))}
+        assert [name for name in imported if rank[name] < rank[file.parent.name]] == [], file
+
+
 def test_make_alone_lists_every_target_with_a_line() -> None:
     listed = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(re.findall(r"^  ([a-z]+) +\S", listed.stdout, re.MULTILINE)) == TARGETS

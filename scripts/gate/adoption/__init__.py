@@ -1,1 +1,1 @@
-"""The gate's copy in another repository."""
+"""Copy the gate into another repository, and update it there."""

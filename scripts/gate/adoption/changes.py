@@ -1,4 +1,4 @@
-"""What an adoption changes in a host: worked out in full first, then written whole or not at all."""
+"""What an adoption changes in a host: computed in full first, then written whole or not at all."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A copy of the gate in another repository: which files it has there, and what each of them holds."""
+"""A copy of the gate in another repository, the host: its list of files, and what each of them holds."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a host has that matters to the gate: its emulator and its publishing workflows."""
+"""The host, a repository that adopts the gate: its emulator and its publishing workflows."""
 
 import os
 import re

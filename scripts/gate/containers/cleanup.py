@@ -1,4 +1,4 @@
-"""Kill the processes and remove the containers of a run, also of one that was killed."""
+"""Kill the processes and remove the containers of this run, or of one that was killed."""
 
 import contextlib
 import ctypes

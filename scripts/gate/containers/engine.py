@@ -1,4 +1,4 @@
-"""The Docker engine: the one the docker CLI would use, asked through the SDK."""
+"""The Docker engine that the docker CLI would use, asked through the SDK."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The event monitor: which images of the emulator's repository really ran, from the engine's own event stream."""
+"""The event monitor: which images of the emulator's repository were started, from the engine's event stream."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Images: what the engine knows of one, where one that exists is taken from, and the archive that carries it on."""
+"""Images: describe one, pull or load one that exists, save it for another machine."""
 
 import json
 import lzma

@@ -1,4 +1,4 @@
-"""A registry, through the docker CLI: what a tag holds there, and how to put something there."""
+"""A registry, through the docker CLI: read what a tag holds, push, and make a tag."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Questions about a tree of files."""
+"""Trees of files: a fingerprint, and a search for a name."""
 
 import hashlib
 import os

@@ -17,8 +17,7 @@ from gate.settings import Settings, local
 from gate.sources import git
 from gate.sources.files import fingerprint, names
 
-# aws-sam-cli's own `dev` extra brings it; another consumer's may not.
-PLUGINS = ("pytest",)
+TOOLS = ("pytest",)  # aws-sam-cli's own `dev` extra brings it; another consumer's may not
 FAST_START = "sam_compat_fast_start"
 
 
@@ -40,7 +39,7 @@ class Checkout:
 
     @property
     def slug(self) -> str:
-        """Return what files are called after: the ref, and the commit since two refs may look alike."""
+        """Return a name for files: the ref and the commit, since two refs may look alike."""
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.ref)[:40]}-{self.commit[:7]}"
 
     @property
@@ -80,7 +79,7 @@ def installed(settings: Settings) -> list[Checkout]:
     if found != wanted or not same:
         raise GateError(f"aws-sam-cli is installed for other settings: {remedy}")
     for checkout in checkouts:
-        if not _whole(checkout.home, checkout.source):
+        if not _intact_version(checkout.home, checkout.source):
             raise GateError(f"aws-sam-cli {checkout.ref} was changed since it was installed: {remedy}")
     return checkouts
 
@@ -114,9 +113,13 @@ def _resolved(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
 
 def _install(settings: Settings, ref: str, commit: str, words: list[str]) -> Checkout:
     url, home = source(settings), workspace.samcli_home(commit, settings.samcli_python)
-    if not _whole(home, url):
+    version = _intact_version(home, url)
+    if not version:
         for path in (home, _note(home)):
-            git.remove(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_dir():
+                git.remove(path)
+            else:
+                path.unlink(missing_ok=True)
         print(f"installing aws-sam-cli {ref} ({commit[:12]})", flush=True)
         try:
             git.export(url, commit, home / "src")
@@ -136,7 +139,7 @@ def _install(settings: Settings, ref: str, commit: str, words: list[str]) -> Che
         source=url,
         ref=ref,
         commit=commit,
-        version=str(json.loads(_note(home).read_text())["version"]),
+        version=version,
         python_version=settings.samcli_python,
         words=tuple(words),
         compared=not set(words) & set(settings.samcli_refs),
@@ -159,13 +162,12 @@ def _make_venv(home: Path, settings: Settings) -> str:
     )  # fmt: skip
     # Copied: an edit of an installed file cannot reach uv's cache. Compiled: no later start writes here.
     stream(
-        [uv, "pip", "install", "--python", python, "--link-mode=copy", "--compile-bytecode", "-e", ".[dev]", *PLUGINS],
+        [uv, "pip", "install", "--python", python, "--link-mode=copy", "--compile-bytecode", "-e", ".[dev]", *TOOLS],
         failure=f"installing aws-sam-cli failed in {home.name}: check SAMCLI_REFS and the network connection",
         cwd=home / "src", env=os.environ | {"SAM_CLI_DEV": "1"}, log=log,
     )  # fmt: skip
-    site = Path(
-        call([python, "-c", "import site; print(site.getsitepackages()[0])"], failure="no site-packages").strip()
-    )
+    where = "import site; print(site.getsitepackages()[0])"
+    site = Path(call([python, "-c", where], failure="no site-packages").strip())
     shutil.copy(workspace.PLUGIN / f"{FAST_START}.py", site)
     (site / f"{FAST_START}.pth").write_text(f"import {FAST_START}\n", encoding="utf-8")
     # What is left to compile: pip, which seeded the venv, and aws-sam-cli itself.
@@ -179,17 +181,20 @@ def _note(home: Path) -> Path:
     return home.with_suffix(f"{home.suffix}.json")
 
 
-def _whole(home: Path, url: str) -> bool:
-    """Return whether `home` is what an installation from `url` left: a test may have edited or added files in it."""
+def _intact_version(home: Path, url: str) -> str:
+    """Return the version of what an installation from `url` left in `home`, "" if that is no longer so.
+
+    A test may have edited or added files there.
+    """
     try:
         note = workspace.read_json(_note(home), remedy="")
         # A venv does not survive a move of the clone.
         same = (note["source"], note["home"], note["gate"]) == (url, str(home), workspace.version())
         # Its interpreter is a link: the Python behind it may be gone.
-        there = (home / "venv/bin/python").exists() and isinstance(note["version"], str)
-        return same and there and note["fingerprint"] == fingerprint(home)
+        intact = same and (home / "venv/bin/python").exists() and note["fingerprint"] == fingerprint(home)
+        return str(note["version"]) if intact else ""
     except (GateError, KeyError, TypeError):
-        return False
+        return ""
 
 
 def _sources(home: Path) -> list[Path]:

@@ -1,1 +1,1 @@
-"""The suite: how it is split, run and read."""
+"""The suite: how its tests are split into shards, run, and read."""

@@ -1,4 +1,4 @@
-"""Whose fault: the tests that failed, run again against the published image."""
+"""The comparison: tests that failed, run again against the published image, and whose fault each failure is."""
 
 import contextlib
 import dataclasses

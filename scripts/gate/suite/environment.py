@@ -1,4 +1,4 @@
-"""The environment of the suite's processes: made for them, with a port and a container name for each shard."""
+"""The environment of a shard's processes, with a port and a container name of its own."""
 
 import os
 import re

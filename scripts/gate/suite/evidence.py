@@ -1,4 +1,4 @@
-"""The evidence of a suite: its containers are watched while it runs, then what they printed is read."""
+"""The evidence of a suite: watch its containers while it runs, then read what they printed."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""What an emulator answered and which errors it logged, from what its container printed."""
+"""What an emulator answered and which errors it logged, parsed from its container's log."""
 
 import datetime
 import re

@@ -1,4 +1,4 @@
-"""What a pytest process reports of its tests in its JUnit file."""
+"""The results in a pytest process's JUnit file."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""This machine and its engine: whether they can run the suite, and how many of its shards at once."""
+"""This machine and its engine: whether they can run the suite, and how many shards at once."""
 
 import os
 import re

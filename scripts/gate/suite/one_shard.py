@@ -1,4 +1,4 @@
-"""One shard: its pytest process, the evidence of it, and what its tests' results say."""
+"""One shard: run its pytest, and make results and problems of what it leaves."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""One pytest process: started, its plugin's reports read as they come, ended."""
+"""One pytest process: start it, read its plugin's reports as they come, end it."""
 
 import json
 import math

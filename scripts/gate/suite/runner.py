@@ -1,4 +1,4 @@
-"""The runner: the tests of one aws-sam-cli against the candidate, in shards, watched from beginning to end."""
+"""The runner: the tests of one aws-sam-cli against the candidate, in shards, under the event monitor."""
 
 import shutil
 

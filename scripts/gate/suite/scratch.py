@@ -1,4 +1,4 @@
-"""The folder of a run: the worktrees of its shards and what their tests write. Nothing of it is left afterwards."""
+"""The folder of a run, removed at its end: the worktrees of its shards and what their tests write."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""One test seen from both sides: what the test and the emulator logged, in order of time."""
+"""A single test's log and its emulator's, merged in order of time."""
 
 import os
 import re

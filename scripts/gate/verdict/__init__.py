@@ -1,1 +1,1 @@
-"""The verdict: what was found, what green means, who reads it."""
+"""The verdict: what was found, what green means, how it is shown, what may be published."""

@@ -1,4 +1,4 @@
-"""The signed verdict: the predicate of https://in-toto.io/attestation/test-result/v0.1, which a release attests."""
+"""The predicate that a release signs: https://in-toto.io/attestation/test-result/v0.1."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The candidate as `make image` left it: candidate.json."""
+"""The candidate, as `make image` describes it in candidate.json."""
 
 import hashlib
 from dataclasses import asdict

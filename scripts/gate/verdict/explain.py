@@ -1,6 +1,6 @@
 """Why a run failed: what the emulator answered otherwise, what it logged, which package differs, tests by cause.
 
-The text is as it came; `report` escapes it.
+Nothing is escaped here; `report` does that.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A picture of where the time went: shards and their tests, as a Mermaid chart, which GitHub draws."""
+"""Where the time went: shards and their tests as a Mermaid chart, which GitHub draws."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a run required and found, as verdict.json holds it: so that it can be judged again elsewhere."""
+"""What a run required and what it found, as verdict.json holds it: enough to judge it again on another machine."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field

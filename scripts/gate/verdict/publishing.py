@@ -1,4 +1,4 @@
-"""Push a release: each platform's image, their list, and `latest` last."""
+"""Push a release: each platform's image, the list of them, and `latest` last."""
 
 import contextlib
 from collections.abc import Iterator

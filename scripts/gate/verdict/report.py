@@ -1,6 +1,6 @@
 """The verdict for a reader: on the terminal, as summary.md, and on the page of a GitHub job.
 
-All of it may be others' text. `terminal` escapes its lines once they are put together; in Markdown each is a code span.
+Any value may be text from elsewhere: `terminal` escapes its whole lines, in Markdown each value is a code span.
 """
 
 import os

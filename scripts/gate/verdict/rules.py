@@ -1,4 +1,4 @@
-"""What green means. `compat` and `publish` both judge by these rules."""
+"""What green means: the reasons against it. `compat` and `publish` both judge by these rules."""
 
 from collections import Counter
 
