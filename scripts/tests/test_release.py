@@ -384,7 +384,7 @@ def test_gate_that_was_edited_since_the_last_commit(root: Path, hidden: tuple[st
     (root / "scripts/VERSION").write_text(f"{(root / 'scripts/VERSION').read_text()}\n")
     if hidden:
         git("update-index", *hidden, "scripts/VERSION", cwd=root)
-    refused("files of this repository have changed since the last commit: commit them and run the gate again")
+    refused("files here have changed since the last commit: commit them and run the gate again")
 
 
 def test_settings_without_a_commit(root: Path) -> None:

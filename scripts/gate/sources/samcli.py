@@ -127,14 +127,8 @@ def _install(settings: Settings, ref: str, commit: str, words: list[str]) -> Che
         except BaseException:
             git.remove(home)
             raise
-        note = {
-            "source": url,
-            "home": str(home),
-            "gate": workspace.version(),
-            "version": version,
-            "fingerprint": fingerprint(home),
-        }
-        workspace.write_json(_note(home), note)
+        note = {"source": url, "home": str(home), "gate": workspace.version(), "version": version}
+        workspace.write_json(_note(home), note | {"fingerprint": fingerprint(home)})
     return Checkout(
         source=url,
         ref=ref,

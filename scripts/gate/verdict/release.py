@@ -93,9 +93,8 @@ def find(client: docker.DockerClient, candidate: Image) -> str:
     tar = workspace.results(candidate.platform) / workspace.TAR
     try:
         if (digest := images.digest_of(tar)) != candidate.config_digest:
-            raise RefusedError(
-                f"{candidate.platform}: {tar} holds {digest}; the verdict is for {candidate.config_digest}"
-            )
+            reason = f"{tar} holds {digest}; the verdict is for {candidate.config_digest}"
+            raise RefusedError(f"{candidate.platform}: {reason}")
         loaded = images.describe(client, images.load(tar))
     except FileNotFoundError:
         reason = f"{candidate.image_id} is not in this engine and {tar} is missing"
@@ -159,14 +158,13 @@ def _unpublishable(candidate: Image, platform: str, repository: str) -> list[str
         if not DIGEST.fullmatch(getattr(candidate, what))
     ]
     if not TAG.fullmatch(f"v{candidate.version}-{PLATFORMS[platform]}") or not candidate.version:
-        reason = f"The image's version label {candidate.version!r} is missing or not a valid tag"
-        reasons.append(f"{reason}: see EMULATOR_VERSION")
+        label = f"the image's version label {candidate.version!r}"
+        reasons.append(f"{label} is missing or not a valid tag: see EMULATOR_VERSION")
     if candidate.revision.endswith("-dirty") or tag.endswith("-dirty"):
-        reason = f"it was built from a tree with changes ({candidate.revision})"
-        reasons.append(f"{reason}: commit them and run the gate again")
+        reasons.append(f"it was built from a tree with changes ({candidate.revision}): commit them and run again")
     elif not COMMIT.fullmatch(candidate.revision):
-        reason = f"the image's label {images.LABEL}.revision {candidate.revision!r} is not a commit"
-        reasons.append(f"{reason}: build it from a git checkout")
+        label = f"the image's label {images.LABEL}.revision {candidate.revision!r}"
+        reasons.append(f"{label} is not a commit: build it from a git checkout")
     return reasons
 
 
@@ -180,9 +178,7 @@ def _committed_settings() -> Settings:
     if committed != (workspace.ROOT / EXAMPLE).read_text(encoding="utf-8").strip():
         raise RefusedError(f"{EXAMPLE} has changed since the last commit: commit it and run the gate again")
     if emulator.revision(workspace.ROOT, tracked_only=True).endswith("-dirty"):  # a rule may be among them
-        raise RefusedError(
-            "files of this repository have changed since the last commit: commit them and run the gate again"
-        )
+        raise RefusedError("files here have changed since the last commit: commit them and run the gate again")
     return load_committed()
 
 
