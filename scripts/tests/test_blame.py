@@ -72,6 +72,12 @@ def test_what_failed_is_compared_while_other_tests_still_run_once_the_run_will_b
     }
 
 
+def test_one_failure_with_the_published_image_does_not_excuse_a_regression(worse: Gate, tmp_path: Path) -> None:
+    """The suite's own races are not the candidate's excuse."""
+    found = worse.judged("tests/test_steps.py tests/test_race.py", UV_TEST_FOLDER=str(tmp_path))
+    assert attributions(found) == {"test_steps.py::test_health": "regression", "test_race.py::test_race": "regression"}
+
+
 def test_page_of_a_job_is_the_summary(compared: tuple[Judged, str]) -> None:
     found, page = compared
     assert found.files["summary.md"] == page

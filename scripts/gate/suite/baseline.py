@@ -16,6 +16,7 @@ from gate.containers.images import Image
 from gate.settings import Settings
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
+from gate.suite.progress import many
 from gate.suite.shards import Scheduler
 from gate.verdict.model import Difference, Shard, TestResult
 
@@ -33,6 +34,7 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         self.suite: Suite | None = None
         self.results: Results = {}
         self.tests: set[str] = set()
+        self.again: set[str] = set()
         self.error = ""
 
     def __exit__(self, *raised: Any) -> None:
@@ -62,9 +64,17 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         return suite
 
     def take(self, future: "Future[Results]") -> None:
-        """Keep the results of one of its shards."""
+        """Keep the results of one of its shards; run what failed there once more, unless many did.
+
+        A race of the suite's own must not make a regression pre-existing.
+        """
         with self._errors_kept():
             self.results |= future.result()
+            failed = [test_id for test_id, result in self.results.items() if result.outcome == "failed"]
+            if self.suite and not many(len(failed), len(self.tests)):
+                again = [test_id for test_id in failed if test_id not in self.again]
+                self.again.update(again)
+                self.scheduler.add(self.suite, again, "retry-")
 
     def attribute(self) -> None:
         """Attribute each failed test of the run: regression, pre-existing or unknown; note what was answered otherwise.

@@ -7,6 +7,11 @@ from typing import Any
 from gate.text import plain
 
 
+def many(failed: int, tests: int) -> bool:
+    """Return whether so many tests failed that none is retried: more than a quarter, and more than one."""
+    return failed > max(1, tests / 4)
+
+
 class Progress:
     """Counts and prints the tests of a suite that have finished, among those that its shards have collected so far."""
 

@@ -15,12 +15,10 @@ from gate.suite import machine, scratch, selection
 from gate.suite.baseline import Comparison
 from gate.suite.evidence import gathered
 from gate.suite.one_shard import Results, Suite
-from gate.suite.progress import Progress
+from gate.suite.progress import Progress, many
 from gate.suite.shards import Scheduler
 from gate.text import one_line
 from gate.verdict.model import Run
-
-MANY = 0.25  # of the tests: when more failed, none is retried
 
 
 def run(
@@ -76,10 +74,10 @@ def _run_all(suite: Suite, tests: list[str], scheduler: Scheduler, comparison: C
                 else:
                     comparison.take(future)
             progress = suite.progress
-            if scheduler.all_collected(suite) and _many(len(progress.failed), len(progress.collected)):
+            if scheduler.all_collected(suite) and many(len(progress.failed), len(progress.collected)):
                 comparison.add(progress.failed)
         tests = [test_id for test_id, result in results.items() if result.outcome == "failed"]
-        if not tests or _many(len(tests), len(results)) or suite.run.problems:
+        if not tests or many(len(tests), len(results)) or suite.run.problems:
             break
         suite.progress = Progress(suite.label)
     comparison.add(tests)
@@ -93,7 +91,3 @@ def _merge(results: Results, new: Results) -> None:
             result.outcome, result.message = "failed", f"failed, then skipped: {result.message}"
         result.flaky = bool(earlier) and result.outcome == "passed"
         results[test_id] = result
-
-
-def _many(failed: int, tests: int) -> bool:
-    return failed > max(1, MANY * tests)
