@@ -42,9 +42,11 @@ changed: $(READY) ## print whether the commits since BASE change a guarded file
 	@$(RUN)/changed.py
 
 required: ## pass or fail the required check, from the job results in NEEDS
+	$(FIND_PYTHON)
 	@$(PYTHON) scripts/required.py
 
 nightly: ## open, update or close the issue about a red nightly run, from NEEDS
+	$(FIND_PYTHON)
 	@$(PYTHON) scripts/nightly.py
 
 # --- this template

@@ -22,8 +22,8 @@ def main() -> int:
     now = copies.newest(root, folder, before)
     settings = host.settings(found, now.folder)
     todo = changes.between(before, now, {name: value for name, (value, _) in settings.items()})
-    if todo.obstacles:
-        raise GateError(f"nothing was written: {len(todo.obstacles)} files are in the way in {root}", todo.obstacles)
+    if obstacles := list(dict.fromkeys(todo.obstacles)):
+        raise GateError(f"nothing was written: {len(obstacles)} files are in the way in {root}", obstacles)
     changes.write(root, todo)
     print(*report.adopted(before, now, todo), *report.warnings(now, found), sep="\n")
     if not before:

@@ -18,7 +18,7 @@ def main() -> int:
     try:
         if lock.exists():
             fcntl.flock(os.open(lock, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
-        for folder in (lock.parent, ROOT / ".compat", *IN_MEMORY.parent.glob(f"{IN_MEMORY.name}*")):
+        for folder in (ROOT / ".compat", *IN_MEMORY.parent.glob(f"{IN_MEMORY.name}*"), lock.parent):  # the lock last
             if os.path.lexists(folder):
                 shutil.rmtree(folder)
     except BlockingIOError:

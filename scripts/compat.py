@@ -1,7 +1,7 @@
 """make compat: run aws-sam-cli's durable tests against the candidate, judge the results, and write the verdict.
 
 `runner.run` does the work for each aws-sam-cli: shards, the event monitor, retries, the comparison with the published
-image. A run is green if `rules` finds no reason against it.
+image. The verdict is green if `rules` finds no reason against it.
 """
 
 from gate import workspace

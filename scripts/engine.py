@@ -18,6 +18,8 @@ BASES = ("python:3.13-slim", "public.ecr.aws/lambda/python:3.13-x86_64")
 
 def main() -> int:
     """Install and start what is missing, and print the result; return 0, or 2 if none may start here."""
+    if shutil.which("dockerd") and not shutil.which("docker"):
+        debian("install", "docker-cli")  # a package of its own since Debian 13
     context = ask("docker", "context", "inspect", "--format={{.Endpoints.docker.Host}}")
     engine, host = ask(*VERSION), context or os.environ.get("DOCKER_HOST") or SOCKET
     if not engine and (reason := why_none_may_start(host)):
@@ -30,7 +32,7 @@ def main() -> int:
     if packages:
         debian("install", *packages)
     if not shutil.which("docker"):
-        debian("install", "docker-cli")  # a package of its own since Debian 13
+        debian("install", "docker-cli")
     if not ask("docker", "buildx", "version"):
         debian("buildx")
     if not engine:

@@ -9,7 +9,7 @@ from gate.settings import Settings, load
 from gate.sources import emulator
 from gate.verdict import candidate
 
-BUILT = f"{workspace.clone_name()}:build"  # a new build's, until it has its tag
+BUILT = f"{workspace.clone_name()}:build"  # the name of a new build, until it has its tag
 
 
 @engine.errors_explained()
@@ -49,7 +49,7 @@ def build(client: engine.Client, settings: Settings, platform: str) -> tuple[str
     emulator.prebuild(settings, folder, workspace.log(platform, "prebuild"))
     tracked = emulator.revision(folder, tracked_only=True)
     commit, dirty, _ = revision.partition("-dirty")
-    if tracked != revision:  # a prebuild may add files, not edit them
+    if tracked != revision:  # a prebuild may add files; an edit makes it dirty
         dirty = "-dirty"
     version = settings.emulator_version or emulator.wheel_version(folder)
     labels = {"version": version, "revision": f"{commit}{dirty}", "source": origin}

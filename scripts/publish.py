@@ -13,9 +13,10 @@ from gate.verdict.publishing import Publishing
 
 @engine.errors_explained()
 def main() -> int:
-    """Return 0 if everything was published, 1 if it was refused, which is before anything is pushed.
+    """Return 0, or 1 if publishing was refused, which is before anything is pushed.
 
-    After an error the last line says what was pushed.
+    `release` decides what is accepted and whether `latest` may move, `publishing` pushes. After an error the last line
+    says what was pushed.
     """
     settings, client = load(), engine.connect()
     with workspace.lock():

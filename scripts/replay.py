@@ -54,12 +54,12 @@ def make_consumer() -> Path:
 
 def run_gate(version: str, baseline: str, consumer: Path, platform: str) -> model.Verdict:
     """Run `make compat` for a released emulator and return its verdict. Raises GateError if there is none."""
-    settings = dict.fromkeys(("EMULATOR_IMAGE", "EMULATOR_VERSION", "SAMCLI_COMPARED_REFS"), "") | {
+    settings = dict.fromkeys(("EMULATOR_IMAGE", "EMULATOR_VERSION", "SAMCLI_COMPARED_REFS", "MAKEFLAGS"), "") | {
         "EMULATOR_SOURCE": str(WORK / "emulator"),
         "EMULATOR_PREBUILD": f"rm -rf dist && python -m pip download -q --no-deps -d dist {EMULATOR}=={version}",
         "EMULATOR_TAG": f"pr-replay-{version}",
         "SAMCLI_SOURCE": str(consumer),
-        "SAMCLI_PYTHON": "{}.{}".format(*sys.version_info),  # this one: it installed the functions' packages
+        "SAMCLI_PYTHON": "{}.{}".format(*sys.version_info),  # of this venv, which is there
         "SAMCLI_REFS": "develop",
         "SAMCLI_TESTS": TESTS,
         "COMPAT_MIN_PASSED": "10",
@@ -67,6 +67,7 @@ def run_gate(version: str, baseline: str, consumer: Path, platform: str) -> mode
         "SAM_SKIP_PULL_IMAGE": "1",
     }
     print(f"\n=== emulator {version}", flush=True)
+    workspace.delete_verdict(platform)  # make fails before that where another run has the lock
     done = subprocess.run(["make", "--no-print-directory", "compat"], cwd=workspace.ROOT, env=os.environ | settings)
     try:
         return model.load(platform)

@@ -7,7 +7,7 @@ from gate.sources import samcli
 
 
 def main() -> int:
-    """Install aws-sam-cli at SAMCLI_REFS and SAMCLI_COMPARED_REFS, list them for `compat`, and return 0."""
+    """Install aws-sam-cli at SAMCLI_REFS and SAMCLI_COMPARED_REFS, record them for `compat`, and return 0."""
     settings = load()
     with workspace.lock():
         for checkout in samcli.install_all(settings):

@@ -261,6 +261,14 @@ def test_the_client_is_a_package_of_its_own_since_debian_13(machine: Machine) ->
     assert not [change for change in changes if change.startswith("trixie")]
 
 
+def test_a_client_that_is_missing_beside_a_dockerd_that_runs_is_installed_first(ready: Machine) -> None:
+    """Else that engine seems to be one that does not answer to this user."""
+    (ready.state / "bin/docker").unlink()
+    ready.has(packages="docker-cli\n")
+    done = ready.run()
+    assert (done.returncode, done.stderr, ready.changes()) == (0, "", ["apt-get install docker-cli"])
+
+
 def test_a_repository_that_adopted_the_gate_needs_no_tools_of_its_tests(ready: Machine) -> None:
     (ready.root / "scripts/tests").rmdir()
     for name in ("busybox", "docker-registry"):

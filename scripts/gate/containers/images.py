@@ -82,7 +82,7 @@ def packages(client: docker.DockerClient, image: str) -> dict[str, str]:
 
 
 def take(client: docker.DockerClient, name: str) -> tuple[str, str]:
-    """Return the engine's name of EMULATOR_IMAGE and the tag it should get: pr-<image id>.
+    """Return the id of EMULATOR_IMAGE in this engine and the tag it should get: pr-<image id>.
 
     A file NAME.tar is loaded; a name with a registry is pulled, and the engine's own is used where that fails.
     """

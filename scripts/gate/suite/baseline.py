@@ -71,7 +71,7 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         with self._errors_kept():
             self.results |= future.result()
             failed = [test_id for test_id, result in self.results.items() if result.outcome == "failed"]
-            if self.suite and not many(len(failed), len(self.tests)):
+            if self.suite and not many(len(failed), len(self.results)):
                 again = [test_id for test_id in failed if test_id not in self.again]
                 self.again.update(again)
                 self.scheduler.add(self.suite, again, "retry-")

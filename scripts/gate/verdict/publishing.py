@@ -157,7 +157,7 @@ def push_list(target: Publishing) -> str:
 
 def move_latest(target: Publishing, settings: Settings) -> None:
     """Move `latest` to the version's list, unless PUBLISH_LATEST is 0 or a higher version is there."""
-    there = registry.inspect(target.latest)
+    there = registry.inspect(target.latest) if settings.publish_latest else None
     versions = registry.versions(target.latest) if there else set()
     if target.listed and there == target.listed:
         print(f"unchanged {target.latest} ({there.digest})", flush=True)
