@@ -1,8 +1,11 @@
 """When a failure with the published image says something about the candidate."""
 
+from typing import Any
+
 import pytest
 
-from gate.suite.baseline import comparable
+from gate.suite.baseline import Comparison, comparable
+from gate.suite.shards import Scheduler
 from gate.verdict.model import Request, Shard, TestResult
 
 ASKED = [Request("GET", "/e/{}", 200)]
@@ -59,3 +62,19 @@ def test_published_image_that_does_not_work_excuses_nothing(
 ) -> None:
     """Else a compared ref would be green with a regression."""
     assert not comparable(test, other, shard, others_shard)
+
+
+def test_shards_that_still_run_are_stopped_before_the_watch_ends() -> None:
+    """As when what failed turns out to be flaky: nothing waits for them."""
+    nothing: Any = None
+    order: list[str] = []
+    scheduler = Scheduler(1, 1)
+
+    def shard() -> None:
+        scheduler.stop.wait(60)
+        order.append("shard ended")
+
+    with Comparison(nothing, nothing, scheduler) as comparison:
+        comparison.resources.callback(order.append, "watch ended")
+        scheduler.pool.submit(shard)
+    assert order == ["shard ended", "watch ended"]

@@ -515,7 +515,7 @@ def test_folder_of_another_program_is_not_taken_for_a_venv(template: Gate) -> No
     assert "venv --clear .cache/venv" in dry.stdout
     asked = template.run("make", "image", "VENV=mine")
     assert asked.returncode == 2
-    assert "error: mine exists and is not a venv: remove it" in asked.stdout
+    assert "error: mine exists and is not a venv of this clone: remove it" in asked.stdout
     assert thesis.exists()
 
 

@@ -38,8 +38,9 @@ class Comparison(contextlib.AbstractContextManager["Comparison"]):
         self.error = ""
 
     def __exit__(self, *raised: Any) -> None:
-        """Stop watching."""
+        """Stop the shards that still run, then stop watching: what they start must not seem another gate's."""
         with self._errors_kept():
+            self.scheduler.__exit__(*raised)
             self.resources.__exit__(*raised)
 
     def add(self, test_ids: list[str]) -> None:
