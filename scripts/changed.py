@@ -1,26 +1,69 @@
-"""make changed: print whether the commits between BASE and HEAD change a guarded file."""
+"""make changed: does this pull request, or this release, concern the emulator?"""
 
+import json
 import os
+from collections.abc import Iterator
 
+from gate import emulator, release
 from gate.cli import GateError, github_output, run_main
-from gate.settings import load
-from gate.sources import guarded
-from gate.text import plain
+from gate.git import git
+from gate.settings import Settings, load, local
+from gate.workspace import ROOT
+
+# They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
+OWN = (
+    *("Makefile", "makefile", "GNUmakefile", ".env.example", ".gitattributes", "scripts"),
+    ":(top,glob).github/workflows/sam-cli-compat.y*ml",
+    ":(top,glob).github/workflows/ecr-release.y*ml",
+    ":(top,glob).github/workflows/promote.y*ml",
+)
 
 
 def main() -> int:
-    """Print `gated=true`, with the files that decided it, or `gated=false`; set it as the job's output; return 0."""
+    """Print `gated=true` with the files that decided it, or `gated=false`; set the job's outputs.
+
+    In doubt the gate runs. A pull request runs it on the first of PUBLISH_PLATFORMS only: the
+    functions under test are emulated on the others (fact 20), which the merge queue or the release
+    runs.
+    """
     settings = load()
-    try:
-        decided = guarded.touched(os.environ.get("BASE", ""), settings.gated_paths)
-        if not decided:
-            guarded.check_covered(settings.emulator_source, settings.gated_paths)
-    except GateError as doubt:
-        decided = [f"when in doubt, the gate runs: {doubt}"]
-    answer = "true" if decided else "false"
-    print(f"gated={answer}", *(f"  {plain(line)}" for line in decided), sep="\n", flush=True)
-    github_output(gated=answer)
+    if release_tag := os.environ.get("RELEASE_TAG"):
+        parts = release_tag.split(",")  # upstream's names several packages (fact 25)
+        reasons = [part for part in parts if part.startswith(settings.release_tag_prefix)]
+    elif base := os.environ.get("BASE"):
+        reasons = list(touched(base, settings))
+    else:
+        reasons = ["in doubt: there is no BASE"]
+    if os.environ.get("CI") and (tracked := release.tracked()):
+        raise GateError(f"{', '.join(tracked)} is committed: remove it from git")
+    gated = "true" if reasons else "false"
+    print(f"gated={gated}", *reasons, sep="\n  ")
+    platforms = [name.replace("/", "-") for name in settings.publish_platforms]
+    if os.environ.get("GITHUB_EVENT_NAME") == "pull_request":
+        del platforms[1:]
+    refs = os.environ.get("INPUT_REFS") or " ".join(settings.samcli_refs)
+    compared = os.environ.get("INPUT_COMPARED_REFS") or " ".join(settings.samcli_compared_refs)
+    github_output(gated=gated, platforms=json.dumps(platforms), refs=refs, compared_refs=compared)
     return 0
+
+
+def touched(base: str, settings: Settings) -> Iterator[str]:
+    """Yield the guarded files that the commits since BASE change, and what is in doubt."""
+    specs = [*OWN, *(f":(top,glob){glob}" for glob in settings.gated_paths)]
+    # A moved file is one deleted and one added, so that moving it out counts.
+    diff = ("diff", "--name-status", "--no-renames", "--no-relative", f"{base}...HEAD", "--")
+    failure = f"BASE={base!r} cannot be compared with HEAD"
+    try:
+        yield from git(*diff, *specs, cwd=ROOT, failure=failure).splitlines()
+        covered = git("ls-files", "--", *specs, cwd=ROOT, failure="git ls-files failed")
+    except GateError as doubt:
+        yield f"in doubt: {doubt}"
+        return
+    source = settings.emulator_source
+    dockerfile = os.path.relpath(local(source).resolve() / "Dockerfile", ROOT)
+    # No commit here changes what a URL names.
+    if not emulator.is_url(source) and dockerfile not in covered.splitlines():
+        yield f"in doubt: GATED_PATHS does not cover {dockerfile}"
 
 
 if __name__ == "__main__":

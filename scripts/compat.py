@@ -1,43 +1,35 @@
-"""make compat: run aws-sam-cli's durable tests against the candidate, judge the results, and write the verdict.
+"""make compat: run aws-sam-cli's durable tests against the candidate, judge, write the verdict."""
 
-`runner.run` does the work for each aws-sam-cli: shards, the event monitor, retries, the comparison with the published
-image. The verdict is green if `rules` finds no reason against it.
-"""
+import shutil
 
-from gate import workspace
+from gate import baseline, engine, images, model, preflight, report, rules, runner, samcli
 from gate.cli import run_main
-from gate.containers import engine
 from gate.settings import load
-from gate.sources import samcli
-from gate.suite import machine, runner, timeline
-from gate.verdict import candidate, model, report, rules
-from gate.verdict.model import Verdict
+from gate.workspace import delete_verdict, lock, results
 
 
-@engine.errors_explained()
 def main() -> int:
-    """Return 0 for a green verdict, 1 for a red one. After an error no verdict is written."""
-    with workspace.lock():
-        workspace.delete_verdict()  # before anything else can fail
+    """Return 0 for a green verdict, 1 for a red one. After an error there is none."""
+    with lock():
+        delete_verdict()  # before anything else can fail
         settings, client = load(), engine.connect()
         platform = engine.platform(client)
-        workspace.delete_verdict(platform)
-        tested = candidate.load(platform, settings)
-        machine.check_engine(client, tested)
-        machine.warn_if_short(settings)
-        workspace.delete_findings(platform)
-        required = model.requirements(settings, samcli.origin(settings))
-        runs = [runner.run(client, settings, checkout, tested) for checkout in samcli.installed(settings)]
-        reasons = rules.unmet(required, tested, runs)
-        reasons += rules.moved_tag(tested, engine.image_id(client, tested.reference))
-        verdict = Verdict(required, tested, runs, reasons)
-        try:
-            report.save(verdict)
-            verdict.save()
-        except BaseException:  # no report without its verdict
-            workspace.delete_verdict(platform)
-            raise
-    print(*timeline.of_single_test(runs), report.terminal(verdict), sep="\n", flush=True)
+        delete_verdict(platform)
+        candidate, _ = images.load_candidate(platform)
+        checkouts = samcli.installed(settings)
+        shutil.rmtree(results(platform) / "logs", ignore_errors=True)
+        runs = []
+        with preflight.worktrees(client, runner.jobs(settings)) as folder:
+            for checkout in checkouts:
+                run = runner.run(settings, checkout, candidate, folder)
+                baseline.attribute(client, settings, checkout, candidate, folder, run)
+                runs.append(run)
+        required = model.requirements(settings)
+        reasons = rules.reasons_against(required, candidate, runs)
+        reasons += rules.moved_tag(candidate, engine.image_id(client, candidate.reference))
+        verdict = model.Verdict(required, candidate, runs, reasons)
+        verdict.save()
+    report.publish(verdict)
     return 0 if verdict.green else 1
 
 

@@ -1,0 +1,94 @@
+"""The comparison: tests that failed, run again with the published image: whose fault is it?"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from gate import engine, images, runner
+from gate.cli import GateError
+from gate.engine import Client
+from gate.images import Image
+from gate.model import Difference, Run, TestResult
+from gate.samcli import Checkout
+from gate.settings import Settings
+
+ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by the published image's result
+
+
+def attribute(
+    client: Client, settings: Settings, checkout: Checkout, candidate: Image, folder: Path, run: Run
+) -> None:
+    """Run what failed with COMPAT_BASELINE too; fill in attributions and differences.
+
+    An error leaves them unknown: the verdict is red already, and must not be lost.
+    """
+    failed = {test.id: test for test in run.failed}
+    if not failed or not settings.compat_baseline:
+        return
+    for test in failed.values():
+        test.attribution = "unknown"
+    print(f"running what failed with {settings.compat_baseline} too", flush=True)
+    try:
+        run.baseline = pull_published(client, settings, candidate)
+        other = runner.run(settings, checkout, run.baseline, folder, list(failed))
+    except GateError as error:
+        run.not_compared = str(error)
+        return
+    run.not_compared = "; ".join([*other.problems, *other.unexpected])
+    if other.unexpected:  # another image of the repository
+        return
+    pairs = [(failed[same.id], same) for same in other.tests]
+    for test, same in pairs:
+        # The published image must have answered too, unless the test fails before any emulator.
+        needed = run.shard(test.shard).containers
+        answered = other.shard(same.shard).answered or not needed
+        if answered and (same.requests or not test.requests):
+            test.attribution = ATTRIBUTION.get(same.outcome, "unknown")
+    run.differences = differences(pairs)
+
+
+def pull_published(client: Client, settings: Settings, candidate: Image) -> Image:
+    """Return COMPAT_BASELINE, pulled, or the local copy if the pull fails.
+
+    It gets a tag that no registry has: aws-sam-cli pulls what it is given (fact 3).
+    """
+    published = f"{settings.emulator_repository}:{settings.compat_baseline}"
+    try:
+        images.pull(published)
+    except GateError as error:
+        if not engine.image_id(client, published):
+            raise GateError(f"no baseline: {error}, and there is no local copy") from None
+        print(f"{error}; the local copy is used", flush=True)
+    image_id = engine.image_id(client, published)
+    if image_id == candidate.image_id:
+        raise GateError(f"no baseline: {published} is the candidate itself")
+    reference = f"{settings.emulator_repository}:pr-baseline-{engine.short(image_id)}"
+    client.api.tag(image_id, reference)
+    found = images.describe(client, reference)
+    return dataclasses.replace(found, packages=images.packages(image_id))
+
+
+def differences(pairs: Iterable[tuple[TestResult, TestResult]]) -> list[Difference]:
+    """Return the routes whose statuses differ between each failed test and its run as published.
+
+    Those that both were asked for first, since others follow from them; then the most frequent.
+    """
+    found: dict[str, Difference] = {}
+    for test, same in pairs:
+        if not (test.requests and same.requests):
+            continue
+        candidate, baseline = _statuses(test), _statuses(same)
+        for route in candidate | baseline:
+            new = Difference(route, sorted(candidate[route]), sorted(baseline[route]))
+            if new.candidate != new.baseline:
+                found.setdefault(str(new), new).tests.append(test.id)
+    return sorted(found.values(), key=lambda e: (not (e.candidate and e.baseline), -len(e.tests)))
+
+
+def _statuses(test: TestResult) -> dict[str, set[int]]:
+    found = defaultdict[str, set[int]](set)
+    for answer in test.requests:
+        route, _, status = answer.rpartition(" ")
+        found[route].add(int(status))
+    return found

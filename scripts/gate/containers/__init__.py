@@ -1,1 +1,0 @@
-"""The Docker engine: images, containers, events, registries."""

@@ -1,0 +1,129 @@
+"""Images: the candidate as candidate.json describes it, and those that exist already."""
+
+import contextlib
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from gate import engine, workspace
+from gate.cli import GateError, call, stream
+from gate.engine import Client
+from gate.settings import Settings, local
+
+LABEL = "org.opencontainers.image"
+# The label of what `make engine` makes where nothing can be pulled.
+STAND_IN = "sam-compat.stand-in"
+CANDIDATE, TAR = "candidate.json", "image.tar"
+LISTING = 60  # seconds for the pip of an image; measured 1
+MADE_BY = ("source", "prebuild", "image", "repository", "version")  # of the EMULATOR_ settings
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of this engine. `version` and `revision` are labels, `packages` its durable ones.
+
+    `image_id` is comparable within one engine. `config_digest` is the same everywhere; it is
+    empty where the engine does not know it: in containerd's store, without image.tar (fact 21).
+    """
+
+    image_id: str
+    config_digest: str
+    reference: str
+    platform: str
+    version: str = ""
+    revision: str = ""
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+def repository_of(name: str) -> str:
+    """Return an image's name without digest, tag and Docker Hub's host."""
+    # A colon before the last slash is a registry's port.
+    return re.sub(r"^(docker\.io/)?(library/)?|(:[^/:@]+)?(@.*)?$", "", name)
+
+
+def describe(client: Client, image: str) -> Image:
+    """Return an image as the engine knows it, without its packages."""
+    found = client.images.get(image)
+    store = ["driver-type", "io.containerd.snapshotter.v1"]
+    containerd = store in (client.info().get("DriverStatus") or [])
+    digest = "" if containerd else found.attrs["Id"]
+    platform = "{Os}/{Architecture}".format_map(found.attrs)
+    labels = [found.labels.get(f"{LABEL}.{name}", "") for name in ("version", "revision")]
+    return Image(found.attrs["Id"], digest, image, platform, *labels)
+
+
+def packages(image_id: str) -> dict[str, str]:
+    """Return the durable packages in an image by its own pip; none if it has no working one."""
+    command = ["docker", "run", "--rm", f"--name={workspace.clone_name()}-packages"]
+    command += ["--network=none", "--entrypoint=pip", image_id, "list", "--format=json"]
+    try:
+        environ = engine.cli_environment()
+        listing = json.loads(call(command, failure="no pip", timeout=LISTING, env=environ))
+    except (GateError, subprocess.TimeoutExpired, ValueError):
+        return {}
+    return {row["name"]: row["version"] for row in listing if "durable" in row["name"]}
+
+
+def take(client: Client, name: str) -> tuple[str, str]:
+    """Return the id of an image, loaded or pulled, and the config digest of a NAME.tar."""
+    if name.endswith(".tar"):
+        return load(client, local(name)), digest_of(local(name))
+    if name.endswith(":latest") or not engine.image_id(client, name):
+        with contextlib.suppress(GateError):
+            pull(name)
+    if image_id := engine.image_id(client, name):
+        return image_id, ""
+    raise GateError(f"there is no image {name}: build or pull it")
+
+
+def pull(name: str, *options: str) -> None:
+    command = ["docker", "pull", "--quiet", *options, name]
+    stream(command, failure=f"{name} cannot be pulled", env=engine.cli_environment())
+
+
+def load(client: Client, tar: Path) -> str:
+    with tar.open("rb") as file:
+        return str(client.images.load(file)[0].id)
+
+
+def digest_of(tar: Path) -> str:
+    """Return the config digest of the one image in an archive that `docker save` made."""
+    try:
+        with tarfile.open(tar) as archive:
+            (image,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise GateError(f"{tar} is not an archive of one image ({error})") from None
+    return f"sha256:{Path(image['Config']).stem}"
+
+
+def save_candidate(candidate: Image, settings: Settings) -> Image:
+    """Write candidate.json, and image.tar if wanted, which tells the config digest returned."""
+    folder = workspace.results(candidate.platform)
+    if settings.compat_save_image:
+        tar = folder / TAR
+        folder.mkdir(parents=True, exist_ok=True)
+        # By id: another clone of the same commit may move the tag.
+        command = ["docker", "save", f"--output={tar}", candidate.image_id]
+        stream(command, failure=f"{tar} cannot be written")
+        candidate = replace(candidate, config_digest=digest_of(tar))
+    value = {"candidate": asdict(candidate), "made_by": made_by(settings)}
+    workspace.write_json(folder / CANDIDATE, value)
+    return candidate
+
+
+def load_candidate(platform: str) -> tuple[Image, dict[str, str]]:
+    path = workspace.results(platform) / CANDIDATE
+    value = workspace.read_json(path, remedy="run `make image` first")
+    return Image(**value["candidate"]), value["made_by"]
+
+
+def made_by(settings: Settings) -> dict[str, str]:
+    """Return a hash of each setting that decides what the image is: a value may hold a secret."""
+    return {
+        name: hashlib.sha256(getattr(settings, f"emulator_{name}").encode()).hexdigest()
+        for name in MADE_BY
+    }

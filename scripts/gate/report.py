@@ -1,0 +1,122 @@
+"""The report: one Markdown text, printed, saved as summary.md and shown on the job's page."""
+
+import os
+import re
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from gate import workspace
+from gate.images import Image
+from gate.model import Difference, Run, TestResult, Verdict
+from gate.settings import load_committed
+
+MESSAGE = 400  # characters of a failure's message that are shown
+WHOSE = "regression: passes with the published image; pre-existing: fails there too"
+
+
+def publish(verdict: Verdict) -> None:
+    text = "\n".join([*lines(verdict), "", summary_line(verdict), ""])
+    path = workspace.results(verdict.candidate.platform) / workspace.SUMMARY
+    path.write_text(text, encoding="utf-8")
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(page).open("a", encoding="utf-8") as summary:
+            summary.write(text)
+    print(f"\n{text}", end="", flush=True)
+
+
+def lines(verdict: Verdict) -> Iterator[str]:
+    for run in verdict.runs:
+        yield from _whose_fault(verdict.candidate, run)
+    for run in verdict.runs:
+        yield from _run(run)
+    yield from ("", f"- candidate: {_image(verdict.candidate)}")
+    yield from (f"- published: {_image(run.baseline)}" for run in verdict.runs if run.baseline)
+    yield from ("", *(f"- {code(reason)}" for reason in verdict.reasons))
+    if any(run.failed for run in verdict.runs):
+        yield from ("", "Repeat the first failing test:", "", f"    {repeat(verdict)}")
+
+
+def summary_line(verdict: Verdict) -> str:
+    parts = []
+    for run in verdict.runs:
+        counts = [f"{number} {name}" for name, number in run.count().items() if number]
+        if whose := run.attributions():
+            counts[0] += f" ({whose})"
+        parts.append(f"{run.ref}: {', '.join(counts) or 'no test'}")
+    return f"{'green' if verdict.green else 'red'}: {'; '.join(parts)}"
+
+
+def answers(each: Difference) -> str:
+    sides = [" or ".join(map(str, side)) for side in (each.candidate, each.baseline)]
+    candidate, baseline = (side or "not requested" for side in sides)
+    return f"{each.route}: candidate {candidate}, published image {baseline}"
+
+
+def repeat(verdict: Verdict) -> str:
+    """Return the command that runs the first failing test alone, a regression if there is one."""
+    failed = [(run.ref, test) for run in verdict.runs for test in run.failed]
+    ref, test = min(failed, key=lambda each: each[1].attribution == "pre-existing")
+    # An id with a space is cut before its parameters: all of them run.
+    test_id = test.id.partition("[")[0] if " " in test.id else test.id
+    command = ["make", "-C", str(workspace.ROOT), "compat"]
+    command += [f"EMULATOR_IMAGE={verdict.candidate.image_id}", f"SAMCLI_REFS={ref}"]
+    command += ["SAMCLI_COMPARED_REFS=", f"SAMCLI_TESTS={test_id}", "COMPAT_MIN_PASSED=1"]
+    source = verdict.settings["samcli_source"]
+    if source != load_committed().samcli_source:
+        command.append(f"SAMCLI_SOURCE={source}")
+    return shlex.join(command)
+
+
+def code(text: str) -> str:
+    """Return text from elsewhere as a Markdown code span of one line."""
+    line = " ".join(text.split()).replace("`", "'")
+    return f"`{line}`"
+
+
+def _whose_fault(candidate: Image, run: Run) -> Iterator[str]:
+    for each in run.differences:
+        yield f"- {answers(each)} ({len(each.tests)} tests)"
+    if run.baseline:
+        yield f"- {run.attributions()} ({WHOSE})"
+        for name, version in candidate.packages.items():
+            published = run.baseline.packages.get(name, version)
+            if version not in (candidate.version, published):
+                moved = f"{name} {version}, published {published}"
+                yield f"- a dependency of the image differs from the published one: {moved}"
+    if run.not_compared:
+        yield f"- not every failure could be compared: {code(run.not_compared)}"
+
+
+def _run(run: Run) -> Iterator[str]:
+    yield ""
+    yield f"### aws-sam-cli {run.version} ({run.ref}, {run.commit[:12]}), {run.seconds:.0f} s"
+    if run.compared:
+        yield "Red only for regressions and unknown failures."
+    yield from ("", "| file | passed | failed | skipped |", "|---|---|---|---|")
+    for file in dict.fromkeys(test.file for test in run.tests):
+        count = Counter(test.outcome for test in run.tests if test.file == file)
+        yield f"| {file} | {count['passed']} | {count['failed']} | {count['skipped']} |"
+    yield ""
+    groups = defaultdict[str, list[TestResult]](list)
+    for test in run.failed:
+        alike = re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "0", test.message)  # ids, ports, times differ
+        groups[alike].append(test)
+    for tests in groups.values():
+        yield f"- {len(tests)} failed: {code(tests[0].message[:MESSAGE])}"
+        yield from (f"  - {test.attribution or 'failed'}: {code(test.id)}" for test in tests)
+        yield f"  - logs: {', '.join(run.shard(tests[0].shard).logs)}"
+    for test in run.tests:
+        if test.flaky:
+            yield f"- flaky: {code(test.id)} passed on a retry only"
+        if test.outcome == "skipped":
+            yield f"- skipped: {code(test.id)}: {code(test.message)}"
+    yield from (f"- {note}" for note in run.notes)
+
+
+def _image(image: Image) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in image.packages.items())
+    about = f"version {image.version or 'unknown'}, revision {image.revision or 'unknown'}"
+    where = f"{code(image.reference)} {image.image_id} ({image.platform})"
+    return f"{where}, {about}, durable packages: {packages or 'unknown'}"

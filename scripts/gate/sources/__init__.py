@@ -1,1 +1,0 @@
-"""Where sources come from: git, the emulator, aws-sam-cli."""

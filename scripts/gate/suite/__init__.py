@@ -1,1 +1,0 @@
-"""The suite: how its tests are split into shards, run, and read."""
