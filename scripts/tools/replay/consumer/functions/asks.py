@@ -6,5 +6,7 @@ from aws_durable_execution_sdk_python.execution import durable_execution
 
 @durable_execution
 def handler(event: dict, context: DurableContext) -> dict:
-    answer = context.wait_for_callback(lambda callback_id, _: print(f"asked: {callback_id}"), name="question")
-    return {"answer": answer}
+    def ask(callback_id: str, _: object) -> None:
+        print(f"asked: {callback_id}")
+
+    return {"answer": context.wait_for_callback(ask, name="question")}

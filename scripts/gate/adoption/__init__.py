@@ -1,1 +1,0 @@
-"""Copy the gate into another repository, and update it there."""
