@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -11,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,29 +25,39 @@ import pytest
 import requests
 from docker.errors import APIError, DockerException
 
+from gate import engine, registry
 from gate.cli import GateError
-from gate.containers import engine, registry
 from gate.settings import KNOWN
 from gate.workspace import ROOT
 
 pytest_plugins = ["pytester"]
-collect_ignore = ["consumer", "replay/consumer"]
+collect_ignore = ["consumer"]
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
-TEMPLATE = ("Makefile", ".env.example", "scripts")
-RUNS = Path(tempfile.gettempdir(), f"compat-runs-{os.getpid()}")  # the consumer notes its containers' names there
+OTHERS = REPOSITORY.rpartition("/")[2]  # begins the names of containers that are not the gate's
+IGNORED = shutil.ignore_patterns("__pycache__", ".*_cache")
+PATIENCE = 300.0  # seconds; a run that takes longer hangs, on any machine
+STARTED: "list[subprocess.Popen[str]]" = []  # by the current test
+COPIES: list[Path] = []  # of the template
+# The route that the consumer asks for. An empty file `health` means that the image lost it.
+HEALTH = """#!/bin/busybox sh
+status=404
+[ -s /health ] && status=200
+echo "- - - [-] \\"$REQUEST_METHOD $REQUEST_URI HTTP/1.1\\" $status -" >&2
+printf 'Status: %s -\\r\\n\\r\\n' $status
+/bin/busybox cat /health
+"""
 
 
 def git(*arguments: str, cwd: Path) -> str:
-    """Run git as a committer whom no machine's configuration can disturb; return its stdout."""
-    own = {f"GIT_{role}_{part}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
-    environ = os.environ | own | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    done = subprocess.run(["git", *arguments], cwd=cwd, env=environ, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    """Run git as some committer, without the user's configuration; return its stdout."""
+    environ = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    command = ["git", "-c", "user.name=test", "-c", "user.email=test@example.com", *arguments]
+    return subprocess.check_output(command, cwd=cwd, env=environ, text=True).strip()
 
 
 def commit_all(folder: Path, message: str = "all") -> str:
-    """Commit whatever lies in a folder, made a repository if it is none, and return the commit."""
+    """Commit what is in a folder, made a repository if it is none, and return the commit."""
     if not (folder / ".git").exists():
         git("init", "--quiet", "--initial-branch=develop", cwd=folder)
     git("add", "--all", cwd=folder)
@@ -54,38 +65,24 @@ def commit_all(folder: Path, message: str = "all") -> str:
     return git("rev-parse", "HEAD", cwd=folder)
 
 
-PATIENCE = 900.0  # seconds; a run that takes longer hangs, on any machine
-STARTED: list["Process"] = []  # by the current test
+def commit_settings(gate: "Gate", **settings: str) -> None:
+    """Write settings into a copy's .env.example and commit all of it, as an adopter does."""
+    example = gate.root / ".env.example"
+    text = example.read_text()
+    for name, value in settings.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    example.write_text(text)
+    (gate.root / ".gitignore").write_text("/.cache/\n/.compat/\n")
+    commit_all(gate.root)
 
 
-class Process(subprocess.Popen[str]):
-    """A run of the gate. One that does not end is killed, with what it printed, so that it fails its own test only."""
-
-    def communicate(self, input: str | None = None, timeout: float | None = PATIENCE) -> tuple[str, str]:
-        try:
-            return super().communicate(input, timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)
-            raise AssertionError(f"it did not end within {timeout} s: {super().communicate()[0]}") from None
-
-
-def is_running(words: str) -> bool:
-    """Return whether a process has these words in its command line; a bare machine has neither ps nor pgrep."""
-    if not Path("/proc/self").exists():  # macOS
-        return words in subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            if words.encode() in cmdline.read_bytes().replace(b"\0", b" "):
-                return True
-    return False
-
-
-def ends(words: str) -> None:
-    """Wait for the process with these words: one that was killed may be there for a moment."""
-    deadline = time.monotonic() + 10
-    while is_running(words):
-        assert time.monotonic() < deadline, f"{words} still runs"
-        time.sleep(0.05)
+def output_of(process: "subprocess.Popen[str]", patience: float = PATIENCE) -> str:
+    """Return what a run printed. One that does not end is killed and fails its test."""
+    try:
+        return process.communicate(timeout=patience)[0]
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> None:
@@ -97,45 +94,31 @@ def until(condition: Callable[[], object], *, of: "subprocess.Popen[str]") -> No
         time.sleep(0.05)
 
 
-def commit_settings(gate: "Gate", **settings: str) -> None:
-    """Write settings into a copy's .env.example, as one that adopts the gate does, and commit all of it."""
-    example = gate.root / ".env.example"
-    text = example.read_text()
-    for name, value in settings.items():
-        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-    example.write_text(text)
-    (gate.root / ".gitignore").write_text("/.cache/\n/.compat/\n")
-    commit_all(gate.root)
+def ends(words: str) -> None:
+    """Wait until no process has these words in its command line: one may just have been killed."""
+    deadline, running = time.monotonic() + 10, True
+    while running:
+        assert time.monotonic() < deadline, f"{words} still runs"
+        time.sleep(0.05)
+        running = False
+        for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                running = running or words in cmdline.read_text().replace("\0", " ")
 
 
 @dataclass
 class Judged:
-    """What a run printed, its verdict, and the text of every file that it left, by name."""
+    """What a run printed, and its verdict."""
 
     output: str = field(repr=False)
     verdict: dict[str, Any] = field(repr=False)
-    files: dict[str, str] = field(repr=False)
 
-    @property
-    def green(self) -> bool:
-        return bool(self.verdict["green"])
-
-    @property
-    def reasons(self) -> list[str]:
-        return list(self.verdict["reasons"])
-
-    @property
-    def run(self) -> dict[str, Any]:
-        """The run of the first aws-sam-cli."""
-        return dict(self.verdict["runs"][0])
-
-    @property
-    def tests(self) -> dict[str, dict[str, Any]]:
-        """The first run's tests, by id without the folder `tests/`."""
-        return {test["id"].removeprefix("tests/"): test for test in self.run["tests"]}
-
-    def outcomes(self) -> dict[str, str]:
-        return {test: about["outcome"] for test, about in self.tests.items()}
+    def __post_init__(self) -> None:
+        """Take the run of the first aws-sam-cli, and its tests by id without `tests/`."""
+        self.green: bool = self.verdict["green"]
+        self.reasons: list[str] = self.verdict["reasons"]
+        self.run: dict[str, Any] = self.verdict["runs"][0]
+        self.tests = {test["id"].removeprefix("tests/"): test for test in self.run["tests"]}
 
 
 @dataclass
@@ -147,76 +130,73 @@ class Gate:
     made: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def environ(self, **settings: str) -> dict[str, str]:
-        # Of the make and the Actions job that run these tests: what they were given must not reach a copy, and a copy
-        # must not write into that job's summary and outputs.
-        others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE", "CALLER_PWD", "BUILT_DIGESTS")
+        """Return this process's environment without what make, a job or a user set in it."""
+        others = ("GITHUB_", "MAKE", "MFLAGS", "PYTHONDONTWRITEBYTECODE")
         own = {name for name in os.environ if name in KNOWN or name.startswith(others)}
         inherited = {name: value for name, value in os.environ.items() if name not in own}
-        return inherited | {"UV_TEST_RUNS": str(RUNS)} | self.settings | settings
+        return inherited | self.settings | settings
 
     def make(self, target: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run a make target with settings from the environment, its output in .stdout, stderr included."""
+        """Run a make target with settings from the environment; .stdout has stderr too."""
         return self.run("make", target, **settings)
 
     def script(self, name: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run a script by itself: its exit codes are 0, 1, 2 and 130, where make knows only 0 and 2."""
+        """Run a script by itself: make makes its exit code 1 a 2."""
         return self.run(sys.executable, f"scripts/{name}", **settings)
 
     def run(self, *command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         with self.popen(*command, **settings) as process:
-            try:
-                output, _ = process.communicate()
-            except BaseException:  # Ctrl-C of the tests themselves
-                process.terminate()
-                raise
+            output = output_of(process)
         return subprocess.CompletedProcess(command, process.returncode, output)
 
-    def popen(self, *command: str, **settings: str) -> "Process":
-        process = Process(
-            command, cwd=self.root, env=self.environ(**settings), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup
-        )  # fmt: skip
-        STARTED.append(process)
-        return process
+    def popen(self, *command: str, **settings: str) -> "subprocess.Popen[str]":
+        options: dict[str, Any] = {"cwd": self.root, "env": self.environ(**settings), "text": True}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        STARTED.append(subprocess.Popen(command, start_new_session=True, **options))
+        return STARTED[-1]
 
     @property
     def findings(self) -> Path:
         (folder,) = [path for path in (self.root / ".compat").iterdir() if path.is_dir()]
         return folder
 
+    @property
+    def clone(self) -> str:
+        """What begins the names of all that this copy makes, outside of it too."""
+        place = f"{platform.node()}:{self.root}"
+        return f"sam-compat-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+    def worktrees(self) -> list[Path]:
+        """Return the folders of worktrees that are there."""
+        places = (Path("/dev/shm"), self.root / ".cache")
+        return [folder for place in places for folder in place.glob(f"{self.clone}-*")]
+
     def verdict(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads((self.findings / "verdict.json").read_text())
         return value
 
     def prepare(self) -> None:
-        """Make the candidate and install aws-sam-cli by this gate's own settings, unless they are what is there."""
-        for target, there in (("image", ".compat/*/candidate.json"), ("samcli", ".cache/samcli.json")):
+        """Make the candidate and install aws-sam-cli by this gate's settings, if not yet done."""
+        places = {"image": ".compat/*/candidate.json", "samcli": ".cache/samcli.json"}
+        for target, there in places.items():
             found = next(self.root.glob(there), None)
             if not found or found.read_bytes() != self.made.get(target):
                 done = self.make(target)
                 assert done.returncode == 0, done.stdout
                 self.made[target] = next(self.root.glob(there)).read_bytes()
 
-    def scratch(self) -> list[Path]:
-        """Return the folders in which a run may work."""
-        return [
-            Path("/dev/shm", f"sam-compat-{hashlib.sha256(bytes(self.root)).hexdigest()[:8]}"),
-            self.root / ".cache/scratch",
-        ]
-
-    def judged(self, tests: str = "", **settings: str) -> Judged:
+    def judged(self, tests: str, **settings: str) -> Judged:
         """Run compat.py alone; its exit code, its last line and the verdict must agree."""
         self.prepare()
-        return self.read(self.script("compat.py", **_of(tests, settings)), red=1)
+        return self.read(self.script("compat.py", SAMCLI_TESTS=tests, **settings), red=1)
 
-    def compat(self, tests: str = "", **settings: str) -> Judged:
-        """Run `make compat`: image, samcli and compat. Its exit code, its last line and the verdict must agree."""
-        return self.read(self.make("compat", **_of(tests, settings)), red=2)
+    def compat(self, tests: str, **settings: str) -> Judged:
+        """Run `make compat`; its exit code, its last line and the verdict must agree."""
+        return self.read(self.make("compat", SAMCLI_TESTS=tests, **settings), red=2)
 
     def read(self, done: "subprocess.CompletedProcess[str]", *, red: int) -> Judged:
-        """Return what a run found; `red` is its exit code if that is red. None of its folders is left."""
-        assert [folder for folder in self.scratch() if folder.exists()] == []
+        """Return what a run found; `red` is its exit code if that is red."""
+        assert self.worktrees() == []
         assert "Traceback" not in done.stdout, done.stdout
         assert list(self.root.glob(".compat/*/verdict.json")), done.stdout
         verdict = self.verdict()
@@ -226,25 +206,18 @@ class Gate:
         assert verdict["green"] == (verdict["reasons"] == [])
         for reason in verdict["reasons"]:
             assert reason in done.stdout
-        files = [path for path in self.findings.rglob("*") if path.is_file() and path.suffix != ".tar"]
-        return Judged(done.stdout, verdict, {path.name: path.read_text(errors="replace") for path in files})
-
-
-def _of(tests: str, settings: dict[str, str]) -> dict[str, str]:
-    return ({"SAMCLI_TESTS": tests, "COMPAT_MIN_PASSED": "1"} if tests else {}) | settings
+        return Judged(done.stdout, verdict)
 
 
 def copy_template(root: Path) -> Path:
-    """Copy what a user copies; file times are kept, so that the venv of this test run, by a link, serves the copy."""
+    """Copy what a user copies. File times are kept, so that this test run's venv serves it too."""
     (root / ".cache").mkdir(parents=True)
     (root / ".cache/.gitignore").write_text("*\n")
     (root / ".cache/venv").symlink_to(sys.prefix)
-    for name in TEMPLATE:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".*_cache")
-            shutil.copytree(ROOT / name, root / name, ignore=ignored)
-        else:
-            shutil.copy2(ROOT / name, root / name)
+    shutil.copytree(ROOT / "scripts", root / "scripts", ignore=IGNORED)
+    for name in ("Makefile", ".env.example"):
+        shutil.copy2(ROOT / name, root / name)
+    COPIES.append(root)
     return root
 
 
@@ -256,45 +229,50 @@ def template(tmp_path: Path) -> Gate:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each reason for skips once."""
-    reasons = Counter(report.longrepr[2] for report in terminalreporter.getreports("skipped"))
-    for reason, number in reasons.items():
+    skipped = terminalreporter.getreports("skipped")
+    for reason, number in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.write_line(f"SKIPPED [{number}] {reason.removeprefix('Skipped: ')}")
 
 
-@pytest.fixture(scope="session")
-def docker_client() -> Iterator[docker.DockerClient]:
-    """The engine, or a skip with the reason; with COMPAT_REQUIRE_ENGINE=1 a failure."""
-    try:
-        yield engine.connect()
-    except (GateError, DockerException) as error:
-        missing(f"no engine: {error}")
-
-
 def missing(reason: str) -> None:
+    """Skip, or fail with COMPAT_REQUIRE_ENGINE=1."""
     if os.environ.get("COMPAT_REQUIRE_ENGINE") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
+def docker_client() -> Iterator[docker.DockerClient]:
+    try:
+        client = engine.connect()
+    except (GateError, DockerException) as error:
+        missing(f"no engine: {error}")
+    yield client
+    untag(client, REPOSITORY)
+
+
+@pytest.fixture(scope="session")
 def busybox() -> Path:
     """A busybox that runs in an empty image: Debian's busybox-static."""
-    found = Path(shutil.which("busybox") or "busybox")
-    if not found.is_file() or b"/ld-linux" in (content := found.read_bytes()) or b"/ld-musl" in content:
+    found = shutil.which("busybox")
+    if not found or re.search(rb"/ld-(linux|musl)", Path(found).read_bytes()):
         missing("no static busybox: install busybox-static")
-    return found
+    return Path(str(found))
 
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
-    """The folder of an emulator: an image from scratch whose httpd answers on the port it is started with."""
+    """The folder of an emulator: an image that answers on the port it is started with."""
     folder = tmp_path_factory.mktemp("emulator")
     shutil.copy2(busybox, folder / "busybox")
     (folder / "health").write_text("ok\n")
+    (folder / "answer").write_text(HEALTH)
+    (folder / "answer").chmod(0o755)
     (folder / "Dockerfile").write_text(
         "FROM scratch\n"
         "COPY busybox /bin/busybox\n"
-        "COPY health /www/health\n"
+        "COPY answer /www/cgi-bin/health\n"
+        "COPY health /health\n"
         'ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-h", "/www", "-p"]\n'
         'CMD ["9014"]\n'
     )
@@ -305,21 +283,17 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
 def consumer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository that uses the emulator's image as sam-cli does."""
     folder = tmp_path_factory.mktemp("consumer")
-    shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CONSUMER, folder, dirs_exist_ok=True, ignore=IGNORED)
     (folder / "tests/repository.py").write_text(f"REPOSITORY = {REPOSITORY!r}\n")
-    outside = tmp_path_factory.mktemp("outside") / "test_outside.py"
-    outside.write_text("def test_outside(health):\n    assert health\n")
-    (folder / "tests/test_outside.py").symlink_to(outside)
-    (folder / "tests/test_again.py").symlink_to("test_steps.py")
     commit_all(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def gate(
-    tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient, emulator: Path, consumer: Path
-) -> Iterator[Gate]:
-    """A copy of the template set up for the small emulator and the small consumer; green with these settings."""
+    tmp_path_factory: pytest.TempPathFactory, docker_client: Any, emulator: Path, consumer: Path
+) -> Gate:
+    """A copy set up for the small emulator and consumer; green with these settings."""
     settings = {
         "EMULATOR_SOURCE": str(emulator),
         "EMULATOR_PREBUILD": "",
@@ -327,41 +301,103 @@ def gate(
         "SAMCLI_SOURCE": str(consumer),
         "SAMCLI_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
         "SAMCLI_TESTS": "tests/test_steps.py tests/test_callbacks.py",
-        "COMPAT_MIN_PASSED": "3",
+        "COMPAT_MIN_PASSED": "1",
         "COMPAT_JOBS": "2",
         "COMPAT_BASELINE": "",
     }
-    yield Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
-    untag(docker_client, REPOSITORY)
-    RUNS.unlink(missing_ok=True)
+    return Gate(copy_template(tmp_path_factory.mktemp("gate") / "template"), settings)
 
 
 def untag(client: docker.DockerClient, repository: str) -> None:
-    """Remove the images of a repository. By tag, since another test run's may be the same image."""
-    for tag in {tag for image in client.images.list() for tag in image.tags if tag.startswith(f"{repository}:")}:
-        with contextlib.suppress(APIError):  # a test that failed may have left a container of it
-            client.images.remove(tag, force=True)
+    """Remove a repository's images by tag: another test run's may be the same image."""
+    for image in client.images.list():
+        for tag in image.tags:
+            if tag.startswith(f"{repository}:"):
+                with contextlib.suppress(APIError):  # a container of a failed test uses it
+                    client.images.remove(tag, force=True)
 
 
-@pytest.fixture
-def other_image(docker_client: docker.DockerClient, emulator: Path, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def other_image(
+    docker_client: docker.DockerClient, emulator: Path, tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """Another image of the emulator's repository."""
-    shutil.copytree(emulator, tmp_path / "other")
-    (tmp_path / "other" / "health").write_text("another one\n")
-    reference = f"{REPOSITORY}:other"
-    subprocess.run(["docker", "build", "--quiet", "--tag", reference, str(tmp_path / "other")], check=True)
-    yield reference
-    docker_client.images.remove(reference, force=True)
+    folder = tmp_path_factory.mktemp("other") / "emulator"
+    shutil.copytree(emulator, folder)
+    (folder / "health").write_text("another one\n")
+    return build(folder, "other")
+
+
+def build(folder: Path, tag: str) -> str:
+    """Build an image of the emulator's repository and return its name."""
+    reference = f"{REPOSITORY}:{tag}"
+    subprocess.run(["docker", "build", "--quiet", "--tag", reference, str(folder)], check=True)
+    return reference
 
 
 def shim(folder: Path, when: str, action: str) -> str:
     """Return a PATH on which a docker that is called with `when` takes an action first."""
-    real = shutil.which("docker")
+    real = shlex.quote(str(shutil.which("docker")))
     (folder / "bin").mkdir()
     script = folder / "bin/docker"
-    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {shlex.quote(str(real))} "$@"\n')
+    script.write_text(f'#!/bin/sh\ncase "$*" in *"{when}"*) {action};; esac\nexec {real} "$@"\n')
     script.chmod(0o755)
     return f"{folder}/bin{os.pathsep}{os.environ['PATH']}"
+
+
+class Way:
+    """A way to the engine that changes the containers that are asked for, and can be cut."""
+
+    def __init__(self, at: Path) -> None:
+        host = engine.environment()["DOCKER_HOST"]
+        if not host.startswith("unix://"):
+            missing(f"the engine is not at a socket of this machine: {host}")
+        self.to, self.address = host.removeprefix("unix://"), f"unix://{at}"
+        self.change: Callable[[dict[str, Any]], None] = lambda container: None
+        self.sockets = [socket.socket(socket.AF_UNIX)]
+        self.sockets[0].bind(str(at))
+        self.sockets[0].listen(128)
+        threading.Thread(target=self.lead, daemon=True).start()
+
+    def lead(self) -> None:
+        with contextlib.suppress(OSError):  # it was cut
+            while True:
+                here, there = self.sockets[0].accept()[0], socket.socket(socket.AF_UNIX)
+                self.sockets += [here, there]
+                there.connect(self.to)
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self.hand_on, args=pair, daemon=True).start()
+
+    def hand_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if re.match(rb"POST \S*/containers/create", data):
+                    data = self.changed(data, source)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def changed(self, data: bytes, source: socket.socket) -> bytes:
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = re.compile(rb"(content-length: *)(\d+)", re.IGNORECASE)
+        (whole,) = (int(number) for _, number in length.findall(head))
+        while len(body) < whole:
+            body += source.recv(65536)
+        container = json.loads(body)
+        self.change(container)
+        body = json.dumps(container).encode()
+        return length.sub(rb"\g<1>%d" % len(body), head) + b"\r\n\r\n" + body
+
+    def cut(self) -> None:
+        for end in self.sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def way(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[Way]:
+    found = Way(tmp_path / "engine")
+    yield found
+    found.cut()
 
 
 @dataclass
@@ -383,27 +419,23 @@ def loopback(tmp_path: Path) -> Iterator[Registry]:
     program = shutil.which("docker-registry")
     if not program:
         missing("no registry program: install docker-registry")
-    if subprocess.run(["docker", "buildx", "version"], capture_output=True).returncode:
-        missing("no buildx: install its docker plugin")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
-    (tmp_path / "registry.yml").write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {json.dumps(f'{tmp_path}/registry')}}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: 127.0.0.1:{address.partition(':')[2]}}}\n"
-    )
+        port = probe.getsockname()[1]
+    storage = {"filesystem": {"rootdirectory": f"{tmp_path}/registry"}, "delete": {"enabled": True}}
+    config = {"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}
+    (tmp_path / "registry.yml").write_text(json.dumps(config))
     with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen([str(program), "serve", str(tmp_path / "registry.yml")], stdout=log, stderr=log)
+        command = [str(program), "serve", str(tmp_path / "registry.yml")]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         while True:
             assert process.poll() is None, (tmp_path / "registry.log").read_text()
-            try:
-                requests.get(f"http://{address}/v2/", timeout=5).raise_for_status()
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(f"http://localhost:{port}/v2/", timeout=5).raise_for_status()
                 break
-            except requests.ConnectionError:
-                continue
-        yield Registry(address, process)
+            time.sleep(0.05)
+        yield Registry(f"localhost:{port}", process)
     finally:
         process.kill()
         process.wait()
@@ -411,7 +443,7 @@ def loopback(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture(autouse=True)
 def nothing_running() -> Iterator[None]:
-    """A run that a failed test has left is no other test's."""
+    """A run that a failed test has left does not disturb another test."""
     STARTED.clear()
     yield
     for process in STARTED:
@@ -421,12 +453,12 @@ def nothing_running() -> Iterator[None]:
 
 
 def left_of_runs(client: docker.DockerClient) -> list[str]:
-    """Return the names of the containers and volumes that are there of the runs that these tests started."""
-    noted = RUNS.read_text() if RUNS.exists() else ""
-    runs = set(re.findall(r"^(sam-compat-[0-9a-f]{8})-", noted, re.MULTILINE))
-    prefixes = (*(f"{run}-" for run in runs), f"{REPOSITORY.rpartition('/')[2]}-")  # the consumer's other names
-    containers = [name.lstrip("/") for each in client.api.containers(all=True) for name in each["Names"] or []]
-    return [name for name in [*containers, *engine.volumes(client)] if name.startswith(prefixes)]
+    """Return the names of containers and volumes that these tests' runs have left."""
+    prefixes = (*(f"{Gate(root, {}).clone}-" for root in COPIES), f"{OTHERS}-")
+    containers = client.api.containers(all=True)
+    names = [name.lstrip("/") for each in containers for name in each["Names"] or []]
+    names += [volume["Name"] for volume in client.api.volumes()["Volumes"] or []]
+    return [name for name in names if name.startswith(prefixes)]
 
 
 @pytest.fixture

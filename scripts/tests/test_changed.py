@@ -1,310 +1,130 @@
-"""`make changed` in real repositories: what decides that the gate runs."""
+"""make changed: which commits and which releases the gate runs for."""
 
-import os
-import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from gate import settings as layers
-from gate import workspace
-from gate.cli import GateError
-from gate.sources import guarded
-
-from .conftest import Gate, commit_all, git
-
-GLOBS = ("src/**", "Dockerfile")
-ZEROS = "0" * 40
+from .conftest import Gate, commit_all, commit_settings, git
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """One commit with src/a.py, src/deep/b.py, docs/c.md and a Dockerfile."""
-    folder = tmp_path / "repository"
-    for path in ("src/a.py", "src/deep/b.py", "docs/c.md", "Dockerfile"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(f"one line of {path}\n" * 9)
-    commit_all(folder)
-    return folder
+class Changed(Gate):
+    """A committed copy of the template, and what `make changed` says of it."""
 
+    def write(self, *paths: str) -> None:
+        """Change files and commit them."""
+        for path in paths:
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            with (self.root / path).open("a") as file:
+                file.write("# changed\n")
+        commit_all(self.root)
 
-@pytest.fixture(autouse=True)
-def here(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate lies at the top of that repository."""
-    monkeypatch.setattr(guarded, "ROOT", repository)
-    monkeypatch.setattr(layers, "ROOT", repository)
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
+    def lines(self, base: str = "HEAD~1", **settings: str) -> list[str]:
+        """Return what is printed, which must be what the job hands on."""
+        self.output.unlink(missing_ok=True)
+        settings = {"BASE": base, "CI": "", "GITHUB_OUTPUT": str(self.output)} | settings
+        done = self.make("changed", **settings)
+        assert done.returncode == 0, done.stdout
+        printed = done.stdout.replace("\t", " ").splitlines()
+        assert self.outputs()["gated"] == printed[0].removeprefix("gated=")
+        return [line.strip() for line in printed]
 
+    @property
+    def output(self) -> Path:
+        return self.root / "../output"
 
-def touched(base: str = "HEAD~1") -> list[str]:
-    return [line.replace("\t", " ") for line in guarded.touched(base, GLOBS)]
-
-
-def write(folder: Path, *paths: str) -> None:
-    for path in paths:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text("changed")
-
-
-def test_nothing_guarded(repository: Path) -> None:
-    for path in ("docs/c.md", "docs/new.md", "README.md", "docs/Dockerfile", "docs/src/x.py", "srcs"):
-        (repository / path).parent.mkdir(exist_ok=True)
-        (repository / path).write_text("changed")
-    commit_all(repository)
-    assert touched() == []
-
-
-def test_edited_and_added(repository: Path) -> None:
-    for path in ("src/a.py", "src/deep/er/new.py", "Dockerfile", "docs/c.md"):
-        (repository / path).parent.mkdir(exist_ok=True)
-        (repository / path).write_text("changed")
-    commit_all(repository)
-    assert touched() == ["M Dockerfile", "M src/a.py", "A src/deep/er/new.py"]
-
-
-def test_deleted(repository: Path) -> None:
-    (repository / "src/deep/b.py").unlink()
-    commit_all(repository)
-    assert touched() == ["D src/deep/b.py"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "lines"),
-    [("src/a.py", "docs/a.py", ["D src/a.py"]), ("docs/c.md", "src/c.md", ["A src/c.md"])],
-)
-def test_renamed_out_or_in(repository: Path, old: str, new: str, lines: list[str]) -> None:
-    git("mv", old, new, cwd=repository)
-    git("config", "diff.renames", "copies", cwd=repository)
-    commit_all(repository)
-    assert touched() == lines
-
-
-def test_mode_alone(repository: Path) -> None:
-    (repository / "src/a.py").chmod(0o755)
-    commit_all(repository)
-    assert touched() == ["M src/a.py"]
-
-
-def test_a_submodule_that_moved(repository: Path) -> None:
-    for commit in ("1" * 40, "2" * 40):
-        git("update-index", "--add", "--cacheinfo", f"160000,{commit},src/vendored", cwd=repository)
-        git("commit", "--quiet", "--message=pin", cwd=repository)
-    git("config", "diff.ignoreSubmodules", "all", cwd=repository)
-    assert touched() == ["M src/vendored"]
-
-
-def test_a_name_is_one_line(repository: Path) -> None:
-    (repository / "src/two\nlines ä.py").write_text("x")
-    commit_all(repository)
-    assert touched() == [r'A "src/two\nlines \303\244.py"']
-
-
-def test_what_the_base_did_since_does_not_count(repository: Path) -> None:
-    git("checkout", "--quiet", "-b", "topic", cwd=repository)
-    (repository / "docs/c.md").write_text("changed")
-    commit_all(repository)
-    git("checkout", "--quiet", "develop", cwd=repository)
-    (repository / "src/a.py").write_text("changed")
-    base = commit_all(repository)
-    git("checkout", "--quiet", "topic", cwd=repository)
-    assert touched(base) == []
-    git("merge", "--quiet", "--no-edit", "develop", cwd=repository)  # what Actions checks out
-    assert touched(base) == []
-
-
-def test_a_change_that_is_taken_back(repository: Path) -> None:
-    before = (repository / "src/a.py").read_text()
-    for content in ("changed", before):
-        (repository / "src/a.py").write_text(content)
-        commit_all(repository)
-    assert touched("HEAD~2") == []
-
-
-@pytest.mark.parametrize("base", ["", ZEROS, "1" * 40, "no-such-branch", "HEAD:src", "--all", "HEAD..HEAD", "HEAD\nx"])
-def test_a_base_that_is_none(repository: Path, base: str) -> None:
-    with pytest.raises(GateError, match="BASE"):
-        touched(base)
-
-
-def test_a_shallow_clone_without_the_base(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = git("rev-parse", "HEAD", cwd=repository)
-    (repository / "docs/c.md").write_text("changed")
-    commit_all(repository)
-    git("clone", "--quiet", "--depth=1", f"file://{repository}", "shallow", cwd=tmp_path)
-    monkeypatch.setattr(guarded, "ROOT", tmp_path / "shallow")
-    with pytest.raises(GateError, match="is not a commit in this clone"):
-        touched(base)
-    git("fetch", "--quiet", "--unshallow", cwd=tmp_path / "shallow")
-    assert touched(base) == []
-
-
-def test_no_history_in_common(repository: Path) -> None:
-    base = git("rev-parse", "HEAD", cwd=repository)
-    git("checkout", "--quiet", "--orphan", "other", cwd=repository)
-    commit_all(repository, "another root")
-    with pytest.raises(GateError, match="no history in common"):
-        touched(base)
-
-
-def test_no_repository_at_all(repository: Path) -> None:
-    shutil.rmtree(repository / ".git")
-    with pytest.raises(GateError, match="is not a commit"):
-        touched()
-
-
-@pytest.mark.parametrize(
-    ("path", "gated"),
-    [
-        ("src/emulator/app.py", True),
-        ("Dockerfile", True),
-        ("pyproject.toml", True),
-        ("Makefile", True),
-        (".env.example", True),
-        ("scripts/gate/verdict/rules.py", True),
-        (".github/workflows/sam-cli-compat.yml", True),
-        ("README.md", False),
-        ("docs/src/page.md", False),
-        (".github/dependabot.yml", False),
-    ],
-)
-def test_the_default_globs(repository: Path, monkeypatch: pytest.MonkeyPatch, path: str, gated: bool) -> None:
-    monkeypatch.setattr(layers, "ROOT", workspace.ROOT)
-    write(repository, path)
-    commit_all(repository)
-    assert bool(guarded.touched("HEAD~1", layers.load_committed().gated_paths)) == gated
-
-
-OWN = ("Makefile", "makefile", "GNUmakefile", ".env", ".env.example", "scripts/a.py", "scripts/gate/b/c.py")
-WORKFLOWS = ("sam-cli-compat.yml", "sam-cli-compat.yaml", "sam-cli-compat-2.yml", "ecr-release.yml", "ecr-release.yaml")
-
-
-@pytest.mark.parametrize("path", [*OWN, *(f".github/workflows/{name}" for name in WORKFLOWS)])
-@pytest.mark.parametrize("gate", ["", ".sam-cli-compat"])
-def test_the_gates_own_files_always_count(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, gate: str, path: str
-) -> None:
-    """Whatever GATED_PATHS says, and in the folder that the gate has to itself."""
-    (repository / gate).mkdir(exist_ok=True)
-    monkeypatch.setattr(guarded, "ROOT", repository / gate)
-    own = path if path.startswith(".github/") or not gate else f"{gate}/{path}"
-    write(repository, own)
-    commit_all(repository)
-    assert touched() == [f"A {own}"]
-    (repository / own).unlink()
-    commit_all(repository)
-    assert touched() == [f"D {own}"]
-
-
-@pytest.mark.parametrize("path", ["scripts", "src"])
-def test_a_folder_that_becomes_a_link_or_a_submodule_still_counts(repository: Path, path: str) -> None:
-    shutil.rmtree(repository / path, ignore_errors=True)
-    write(repository, "elsewhere/x.py")
-    (repository / path).symlink_to("elsewhere")
-    commit_all(repository)
-    assert f"A {path}" in touched()
-    (repository / path).unlink()
-    (repository / path).symlink_to("docs")
-    commit_all(repository)
-    assert touched() == [f"M {path}"]
-    (repository / path).unlink()
-    for commit in ("1" * 40, "2" * 40):
-        git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}", cwd=repository)
-        git("commit", "--quiet", "--message=pin", cwd=repository)
-    assert touched() == [f"M {path}"]
-
-
-@pytest.mark.parametrize("name", ["LITERAL", "GLOB", "NOGLOB", "ICASE"])
-def test_git_variables_hide_no_file(repository: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    write(repository, "src/a.py", "scripts/x.py")
-    commit_all(repository)
-    monkeypatch.setenv(f"GIT_{name}_PATHSPECS", "1")
-    assert touched() == ["A scripts/x.py", "M src/a.py"]
+    def outputs(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.output.read_text().splitlines())
 
 
 @pytest.fixture
-def output(template: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The template committed, with another commit on a page of docs; what Actions would read as the step's outputs."""
-    monkeypatch.delenv("BASE", raising=False)
-    commit_all(template.root)
-    (template.root / "docs.md").write_text("changed")
-    commit_all(template.root)
-    template.settings["GITHUB_OUTPUT"] = str(tmp_path / "output")
-    (tmp_path / "output").write_text("earlier=1\n")
-    return tmp_path / "output"
+def repository(template: Gate) -> Changed:
+    found = Changed(template.root, {})
+    commit_settings(found, EMULATOR_SOURCE=".", GATED_PATHS="src/** Dockerfile")
+    found.write("Dockerfile", "src/a.py", "docs/b.md", ".github/workflows/sam-cli-compat.yml")
+    return found
 
 
-def test_make_false(template: Gate, output: Path) -> None:
-    done = template.make("changed", BASE="HEAD~1")
-    assert (done.returncode, done.stdout) == (0, "gated=false\n")
-    assert output.read_text() == "earlier=1\ngated=false\n"
+def test_a_change_of_nothing_guarded_is_not_gated(repository: Changed) -> None:
+    repository.write(
+        "README.md", "docs/Dockerfile", "docs/src/x", "srcs", ".github/workflows/x.yml"
+    )
+    assert repository.lines() == ["gated=false"]
 
 
-def test_make_true_with_the_files_that_decided(template: Gate, output: Path) -> None:
-    (template.root / "Makefile").open("a").write("\n")
-    (template.root / ".env.example").open("a").write("\n")
-    commit_all(template.root)
-    done = template.make("changed", BASE="HEAD~2")
-    assert (done.returncode, done.stdout) == (0, "gated=true\n  M\t.env.example\n  M\tMakefile\n")
-    assert output.read_text() == "earlier=1\ngated=true\n"
+def test_what_is_guarded_and_the_gates_own_files_are_gated(repository: Changed) -> None:
+    own = (".env.example", ".gitattributes", ".github/workflows/sam-cli-compat.yml", "Makefile")
+    repository.write("src/deep/new.py", "scripts/gate/rules.py", *own, "docs/b.md")
+    kind = {"src/deep/new.py": "A", ".gitattributes": "A"}
+    wanted = sorted([*own, "src/deep/new.py", "scripts/gate/rules.py"])
+    assert repository.lines() == ["gated=true", *(f"{kind.get(p, 'M')} {p}" for p in wanted)]
 
 
-@pytest.mark.parametrize("base", [None, "", ZEROS])
-def test_make_true_in_doubt(template: Gate, output: Path, base: str | None) -> None:
-    done = template.make("changed") if base is None else template.make("changed", BASE=base)
-    assert done.returncode == 0
-    assert done.stdout.startswith("gated=true\n  when in doubt, the gate runs: ")
-    assert len(done.stdout.splitlines()) == 2
-    assert output.read_text() == "earlier=1\ngated=true\n"
+def test_a_file_that_is_moved_out_deleted_or_becomes_a_link_is_gated(repository: Changed) -> None:
+    git("config", "diff.renames", "copies", cwd=repository.root)
+    git("mv", "src/a.py", "docs/a.py", cwd=repository.root)
+    git("mv", "scripts", "elsewhere", cwd=repository.root)
+    (repository.root / "scripts").symlink_to("elsewhere")
+    repository.write("docs/b.md")
+    found = repository.lines()
+    assert found[0] == "gated=true"
+    assert {"D src/a.py", "A scripts", "D scripts/VERSION"} <= set(found)
 
 
-def test_make_outside_actions(template: Gate, output: Path) -> None:
-    done = template.make("changed", BASE="HEAD~1", GITHUB_OUTPUT="")
-    assert (done.returncode, done.stdout) == (0, "gated=false\n")
+def test_what_the_base_did_meanwhile_does_not_count(repository: Changed) -> None:
+    git("checkout", "--quiet", "-b", "topic", cwd=repository.root)
+    repository.write("docs/b.md")
+    git("checkout", "--quiet", "develop", cwd=repository.root)
+    repository.write("src/a.py")
+    git("checkout", "--quiet", "topic", cwd=repository.root)
+    assert repository.lines("develop") == ["gated=false"]
 
 
-def test_make_with_globs_of_its_own(template: Gate, output: Path) -> None:
-    assert template.make("changed", BASE="HEAD~1", GATED_PATHS="*.md").stdout == "gated=true\n  A\tdocs.md\n"
+def test_a_base_that_cannot_be_compared_is_a_doubt(repository: Changed) -> None:
+    repository.write("docs/b.md")
+    for base in ("", "0" * 40, "no-such-branch", "--all"):
+        found = repository.lines(base)
+        assert (found[0], found[-1][:9]) == ("gated=true", "in doubt:"), base
 
 
-def test_a_bad_setting_is_an_error_not_an_answer(template: Gate, output: Path) -> None:
-    done = template.make("changed", BASE="HEAD~1", GATED_PATHS="")
-    assert done.returncode != 0
-    assert "GATED_PATHS='' (from the environment)" in done.stdout
-    assert output.read_text() == "earlier=1\n"
+def test_globs_that_leave_out_the_dockerfile_are_a_doubt(repository: Changed) -> None:
+    repository.write("docs/Dockerfile")
+    for source, globs in ((".", "src/**"), ("docs", "src/** Dockerfile"), ("nowhere", "*")):
+        found = repository.lines(EMULATOR_SOURCE=source, GATED_PATHS=globs)
+        assert found[0] == "gated=true", source
+        assert found[1].startswith("in doubt: GATED_PATHS does not cover "), source
+    url = "https://host/emulator.git#main"  # no commit here changes it
+    assert repository.lines(EMULATOR_SOURCE=url, GATED_PATHS="src/**") == ["gated=false"]
 
 
-@pytest.mark.parametrize(
-    ("given", "doubt"),
-    [
-        ("{top}", ""),
-        (".", ""),
-        ("https://host/emulator.git#main", ""),
-        ("git@host:emulator.git", ""),
-        ("{top}/..", ""),  # not in this repository
-        ("docs", "GATED_PATHS leaves out docs/Dockerfile"),
-        ("{top}/docs/", "GATED_PATHS leaves out docs/Dockerfile"),
-        ("src", "does not name a folder of this repository with a Dockerfile"),
-        ("src/a.py", "does not name a folder"),
-        ("packages/emulator", "does not name a folder"),
-        ("{top}#main", "does not name a folder"),
-        (".#main:docs", "does not name a folder"),
-    ],
-)
-def test_source_of_which_the_globs_may_leave_out_something(repository: Path, given: str, doubt: str) -> None:
-    write(repository, "docs/Dockerfile")
-    commit_all(repository)
-    source = given.format(top=repository)
-    if not doubt:
-        guarded.check_covered(source, GLOBS)
-        return
-    with pytest.raises(GateError, match=re.escape(doubt)):
-        guarded.check_covered(source, GLOBS)
+def test_a_release_is_gated_if_a_part_of_its_tag_is_the_emulators(repository: Changed) -> None:
+    def lines(tag: str, prefix: str) -> list[str]:
+        return repository.lines("", RELEASE_TAG=tag, RELEASE_TAG_PREFIX=prefix)
+
+    both = "sdk-v1.8.0,testing-v1.3.0"
+    assert lines("v1.3.0", "v") == ["gated=true", "v1.3.0"]
+    assert lines(both, "testing-v") == ["gated=true", "testing-v1.3.0"]
+    assert lines(both, "v") == lines("sdk-v1.8.0,otel-v0.3.0", "testing-v") == ["gated=false"]
 
 
-def test_commit_to_a_source_without_a_dockerfile_is_gated(template: Gate, output: Path) -> None:
-    write(template.root, "emulator/app.py")
-    commit_all(template.root)
-    done = template.make("changed", BASE="HEAD~1", EMULATOR_SOURCE="emulator")
-    assert done.stdout.startswith("gated=true\n  when in doubt, the gate runs: EMULATOR_SOURCE=emulator does not name")
+def test_what_the_workflow_hands_on(repository: Changed) -> None:
+    commit_settings(repository, SAMCLI_COMPARED_REFS="v1 v2")
+    repository.lines()
+    both, one = '["linux-amd64", "linux-arm64"]', '["linux-amd64"]'
+    refs = {"refs": "develop", "compared-refs": "v1 v2"}
+    assert repository.outputs() == {"gated": "true", "platforms": both} | refs
+    given = {"INPUT_REFS": "develop latest", "INPUT_COMPARED_REFS": "latest:6"}
+    repository.lines(GITHUB_EVENT_NAME="pull_request", **given)
+    refs = {"refs": "develop latest", "compared-refs": "latest:6"}
+    assert repository.outputs() == {"gated": "true", "platforms": one} | refs
+
+
+def test_a_committed_file_that_would_steer_the_gate_is_refused_in_ci(repository: Changed) -> None:
+    for name in (".env", ".cache/x", ".compat/linux-amd64/verdict.json"):
+        (repository.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository.root / name).touch()
+        git("add", "--force", name, cwd=repository.root)
+        commit_all(repository.root)
+        assert repository.lines() == ["gated=false"]
+        done = repository.make("changed", BASE="HEAD~1", CI="true")
+        assert (done.returncode, "gated=" in done.stdout) == (2, False)
+        assert name in done.stdout.partition(" is committed: remove it from git")[0]

@@ -1,4 +1,4 @@
-"""What of the caller's environment reaches the suite, and what the suite is given."""
+"""What of the caller's environment reaches the suite, and what each shard has of its own."""
 
 import os
 import socket
@@ -6,85 +6,93 @@ from pathlib import Path
 
 import pytest
 
-from gate.suite import environment
+from gate import environment
 
-CALLERS = {
-    "PATH": "/bin",
+STAYS_OUT = {
     "HOME": "/home/me",
     "PYTEST_ADDOPTS": "-x",
     "PYTHONPATH": "/mine",
     "AWS_ACCESS_KEY_ID": "secret",
-    "AWS_PROFILE": "production",
-    "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "1",
+    "SAM_CLI_POLL_DELAY": "9",
     "DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT": "80",
     "GITHUB_TOKEN": "secret",
     "BY_CANARY": "1",
     "CI": "true",
-    "DOCKER_CONTEXT": "mine",
+    "DOCKER_CONFIG": "/docker",
     "DOCKER_AUTH_CONFIG": "secret",
-    "DOCKER_HUB_PASSWORD": "secret",
     "UV_PUBLISH_TOKEN": "secret",
 }
-WANTED = {
+for name in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV"):
+    STAYS_OUT[name] = "moves an installation"
+REACHES = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C",
-    "TZ": "UTC",
     "https_proxy": "http://proxy",
     "HTTP_PROXY": "http://proxy",
     "PIP_INDEX_URL": "http://index",
+    "PIP_CONFIG_FILE": "/etc/pip.conf",
     "UV_INDEX_URL": "http://index",
-    "DOCKER_CONFIG": "/docker",
+    "NETRC": "/etc/netrc",
     "SSL_CERT_FILE": "/certs",
+    "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "90",
 }
 
 
-def test_only_where_tools_and_networks_are_is_inherited() -> None:
-    found = environment.inherited(CALLERS | WANTED)
-    assert {name: value for name, value in found.items() if name.lower() != "no_proxy"} == WANTED
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("environ", "hosts"),
-    [
-        ({}, "localhost,127.0.0.1"),
-        ({"NO_PROXY": "a"}, "a,localhost,127.0.0.1"),
-        ({"no_proxy": "b", "NO_PROXY": "a"}, "b,localhost,127.0.0.1"),
-    ],
-)
-def test_no_proxy_is_asked_for_emulators(environ: dict[str, str], hosts: str) -> None:
-    found = environment.inherited(environ)
-    assert (found["no_proxy"], found["NO_PROXY"]) == (hosts, hosts)
+def test_only_where_tools_and_networks_are_reaches_the_suite() -> None:
+    found = environment.inherited(STAYS_OUT | REACHES)
+    assert {name: found[name] for name in found if name.lower() != "no_proxy"} == REACHES
 
 
-def test_each_shard_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in CALLERS.items():
+def test_what_the_suite_is_given_unless_the_caller_says_otherwise(home: Path) -> None:
+    """Pip's settings and logins are in the caller's HOME, which the suite does not have."""
+    hosts = "localhost,127.0.0.1"
+    given = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60", "no_proxy": hosts, "NO_PROXY": hosts}
+    assert environment.inherited({}) == given
+    for place in (".netrc", ".pip/pip.conf", ".config/pip/pip.conf"):
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        (home / place).touch()
+        name = "NETRC" if place == ".netrc" else "PIP_CONFIG_FILE"
+        given[name] = f"{home}/{place}"
+        assert environment.inherited({}) == given
+    assert environment.inherited(REACHES)["PIP_CONFIG_FILE"] == "/etc/pip.conf"
+
+
+def test_no_proxy_is_asked_for_emulators() -> None:
+    for environ, around in (({"NO_PROXY": "a"}, "a"), ({"no_proxy": "b", "NO_PROXY": "a"}, "b")):
+        found = environment.inherited(environ)
+        assert found["no_proxy"] == found["NO_PROXY"] == f"{around},localhost,127.0.0.1"
+
+
+def test_each_shard_has_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STAYS_OUT.items():
         monkeypatch.setenv(name, value)
-    shards = [
-        environment.of_shard(
-            Path("/venv/bin/python"), Path(f"/work{n}"), tmp_path / f"home{n}", f"run-a-{n}", tmp_path / "report"
-        )
-        for n in (1, 2)
-    ]
-    for name in ("HOME", "TMPDIR", "DURABLE_EXECUTIONS_CONTAINER_NAME", "DURABLE_EXECUTIONS_EMULATOR_PORT"):
+    monkeypatch.setenv("HOME", str(home))
+    shards = []
+    for name in ("one", "two"):
+        (home / name).mkdir()
+        python, worktree = Path("/venv/bin/python"), home / name / "src"
+        shards.append(environment.of_shard(python, worktree, f"run-{name}", "pr-1"))
+    for name in ("HOME", "TMPDIR", "SAM_COMPAT_RECORDS", "SAM_COMPAT_WORKTREE"):
         assert shards[0][name] != shards[1][name], name
-    for found in shards:
-        assert found["FORCE_RUN_DOCKER_TEST"] == "1", "else every test is skipped where CI is set"
-        assert found["PATH"].split(os.pathsep)[:2] == ["/venv/bin", "/bin"]
-        assert Path(found["HOME"]).parent == tmp_path
-        assert "secret" not in found.values()
-        assert "CI" not in found
-    assert {found["DURABLE_EXECUTIONS_CONTAINER_NAME"] for found in shards} == {
-        "sam-compat-run-a-1",
-        "sam-compat-run-a-2",
-    }
+    for name in ("CONTAINER_NAME", "EMULATOR_PORT"):
+        assert len({shard[f"DURABLE_EXECUTIONS_{name}"] for shard in shards}) == 2, name
+    found = shards[0]
+    assert found["DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG"] == "pr-1"
+    assert found["FORCE_RUN_DOCKER_TEST"] == found["SAM_SKIP_PULL_IMAGE"] == "1"
+    assert found["PATH"] == os.pathsep.join(["/venv/bin", os.environ["PATH"]])
+    assert list(Path(found["HOME"]).iterdir()) == []
+    assert (STAYS_OUT.keys() & found.keys()) == {"HOME", "PYTHONPATH"}
+    assert not STAYS_OUT.items() & found.items()
 
 
-def test_a_port_stays_this_runs_until_its_emulator_listens_there() -> None:
-    """Docker sets SO_REUSEADDR, as here."""
+def test_port_is_kept_from_other_programs_until_its_emulator_listens() -> None:
     port = environment.free_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
-    with socket.socket() as emulator:
-        emulator.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        emulator.bind(("127.0.0.1", port))
-        emulator.listen()
+    socket.create_server(("127.0.0.1", port)).close()  # with SO_REUSEADDR, as Docker's

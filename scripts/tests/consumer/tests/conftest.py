@@ -1,7 +1,8 @@
-"""What sam-cli does with the emulator: start or attach by name, from repository and tag, on a port; stop it later."""
+"""Does with the emulator what sam-cli does: starts it by repository and tag, or attaches."""
 
 import os
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,32 +14,38 @@ from .repository import REPOSITORY
 
 PORT = int(os.environ.get("DURABLE_EXECUTIONS_EMULATOR_PORT", "9014"))
 NAME = os.environ.get("DURABLE_EXECUTIONS_CONTAINER_NAME", "consumer-emulator")
+EXTERNAL = os.environ.get("DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT")
 
 
-def image() -> str:
+def image():
     return f"{REPOSITORY}:{os.environ.get('DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG', 'latest')}"
 
 
-def start(reference: str = "", name: str = NAME, **options) -> docker.models.containers.Container:
+def start(reference="", name=NAME, **options):
     options = {"command": [str(PORT)], "ports": {f"{PORT}/tcp": PORT}} | options
-    return docker.from_env().containers.run(reference or image(), name=name, detach=True, **options)
+    client = docker.from_env()
+    return client.containers.run(reference or image(), name=name, detach=True, **options)
 
 
-def answer(url: str) -> str:
-    """What the emulator answers, once it does."""
-    deadline = time.monotonic() + 120
+def answer():
+    """Return what the emulator answers, or its status, once it does."""
+    deadline = time.monotonic() + 30
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            url = f"http://localhost:{EXTERNAL or PORT}/cgi-bin/health"
+            with urllib.request.urlopen(url, timeout=2) as answer:
                 return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return f"{error.code}\n"
         except OSError:
-            if time.monotonic() > deadline:
+            exited = docker.from_env().containers.get(NAME).status == "exited"
+            if exited or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def first_time(name: str) -> bool:
-    """Whether no earlier try of a test has asked: a retry has a new process, checkout and HOME."""
+def first_time(name):
+    """Return whether no earlier try asked: a retry has a new process, checkout and HOME."""
     seen = Path(os.environ["UV_TEST_FOLDER"], name)
     first = not seen.exists()
     seen.touch()
@@ -46,19 +53,21 @@ def first_time(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def url():
-    """The emulator's address, with the emulator running behind it."""
-    if external := os.environ.get("DURABLE_EXECUTIONS_EXTERNAL_EMULATOR_PORT"):
-        yield f"http://localhost:{external}"
+def emulator():
+    """Start the emulator, or attach to one of its name; remove it at the end."""
+    if EXTERNAL:
+        yield
         return
     try:
         container = docker.from_env().containers.get(NAME)
     except NotFound:
         container = start()
-    yield f"http://localhost:{PORT}"
+    yield
     container.remove(force=True)
 
 
 @pytest.fixture
-def health(url):
-    return answer(url)
+def health(emulator):
+    found = answer()
+    time.sleep(0.2)  # the engine has the line in the emulator's log a moment later
+    return found

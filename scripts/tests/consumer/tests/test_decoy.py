@@ -1,7 +1,7 @@
 """Starts the candidate under another name than its shard's."""
 
-from ..conftest import start
-from ..repository import REPOSITORY
+from .conftest import start
+from .repository import REPOSITORY
 
 
 def test_decoy():

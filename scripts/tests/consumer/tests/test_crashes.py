@@ -1,6 +1,6 @@
 """Starts the candidate, which exits at once, and does not look."""
 
-from ..conftest import start
+from .conftest import start
 
 
 def test_crashes():

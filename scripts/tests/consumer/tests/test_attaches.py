@@ -1,8 +1,8 @@
-"""Attaches to a container that was there before, as sam-cli does, and never starts the candidate."""
+"""Attaches to a container that was there before, and never starts the candidate."""
 
 import docker
 
-from ..repository import REPOSITORY
+from .repository import REPOSITORY
 
 
 def test_attaches():

@@ -1,9 +1,9 @@
-"""Everything passes, but not only the candidate ran."""
+"""Passes with the candidate, while another image of the repository is started too."""
 
 import os
 
-from ..conftest import start
-from ..repository import REPOSITORY
+from .conftest import start
+from .repository import REPOSITORY
 
 
 def test_of_another_image(health):

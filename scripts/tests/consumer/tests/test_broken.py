@@ -1,0 +1,1 @@
+raise ImportError("as where a dependency is missing")
