@@ -13,14 +13,23 @@ from typing import Any, NoReturn
 
 from docker.errors import DockerException
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, a cancelled job
+
 
 class GateError(Exception):
     """The gate cannot run. The message is one line: what failed, the value, what to do."""
 
 
+def _interrupt(*_: object) -> None:
+    for number in SIGNALS:  # make passes Ctrl-C on as a second signal, which must not end clean-up
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def run_main(main: Callable[[], int]) -> NoReturn:
     """Exit with what `main` returns (0 or 1), with 2 after an error, with 130 after Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled job
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     code = 2
