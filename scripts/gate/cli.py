@@ -31,7 +31,9 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(  # type: ignore[union-attr]
+            errors="backslashreplace", line_buffering=True
+        )
     code = 2
     try:
         sys.exit(main())
