@@ -39,8 +39,11 @@ def connect() -> Client:
 
 
 def platform(client: Client) -> str:
-    """Return the engine's own platform as images name it, e.g. linux/amd64."""
-    return "{Os}/{Arch}".format_map(client.version())
+    """Return the engine's own platform as images name it. Raises GateError for Podman."""
+    about = client.version()
+    if "Podman" in str(about.get("Components")):  # fact 31
+        raise GateError("the engine is Podman, whose events differ from Docker's: use Docker")
+    return "{Os}/{Arch}".format_map(about)
 
 
 def image_id(client: Client, reference: str) -> str:

@@ -29,7 +29,8 @@ def worktrees(client: Client, jobs: int) -> Iterator[Path]:
 
     It is in memory if it has space and containers see it, else in .cache/.
     """
-    _refuse_engines(client)
+    if FINCH.exists() and b"finch" in FINCH.read_bytes():
+        raise GateError(f"{FINCH} makes aws-sam-cli use Finch: set it to docker")
     _pull_base_image(client)
     prefix = f"{workspace.clone_name()}-"
     places = [workspace.CACHE]
@@ -44,13 +45,6 @@ def worktrees(client: Client, jobs: int) -> Iterator[Path]:
                 return
     why = "is it another machine, a folder that is not shared, or SELinux?"
     raise GateError(f"the engine cannot see {workspace.CACHE}: {why}")
-
-
-def _refuse_engines(client: Client) -> None:
-    if "Podman" in str(client.version().get("Components")):  # fact 31
-        raise GateError("the engine is Podman, whose events differ from Docker's: use Docker")
-    if FINCH.exists() and b"finch" in FINCH.read_bytes():
-        raise GateError(f"{FINCH} makes aws-sam-cli use Finch: set it to docker")
 
 
 def _pull_base_image(client: Client) -> None:

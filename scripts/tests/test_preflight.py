@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
+from gate import engine as docker_engine
 from gate import images, preflight, workspace
 from gate.cli import GateError
 
@@ -111,8 +112,8 @@ def test_podman_and_a_forced_finch_are_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in: Any = SimpleNamespace(version=lambda: {"Components": [{"Name": "Podman Engine"}]})
-    assert refusal(stand_in).startswith("the engine is Podman")
-    stand_in.version = lambda: {"Components": None}
+    with pytest.raises(GateError, match="the engine is Podman"):
+        docker_engine.platform(stand_in)
     plist = tmp_path / "com.amazon.samcli.plist"
     plist.write_bytes(b"<key>DefaultContainerRuntime</key><string>finch</string>")
     monkeypatch.setattr(preflight, "FINCH", plist)
