@@ -16,8 +16,7 @@ from gate.settings import load_committed
 
 from .conftest import REPOSITORY, Gate, Judged, build
 
-CANDIDATE = Image("sha256:new", "", "repo/emulator:pr-1", "linux/amd64")
-PUBLISHED = Image("sha256:old", "", "repo/emulator:pr-baseline-old", "linux/amd64")
+CANDIDATE, PUBLISHED = (Image(name, "", "repo/it:pr-1", "linux/amd64") for name in ("new", "old"))
 ID = "tests/test_a.py::test_x"
 FAILING = "tests/test_failing.py::test_good tests/test_failing.py::test_bad"
 

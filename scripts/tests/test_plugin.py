@@ -63,11 +63,11 @@ def run(folder: Path, text: str, *options: str) -> list[dict[str, Any]]:
 
 def test_every_collected_test_has_the_outcome_that_pytest_reports(tmp_path: Path) -> None:
     (listing,) = run(tmp_path, SUITE, "--collect-only")
-    assert len(listing["collected"]) == 12
     (tmp_path / "records").unlink()
     records = run(tmp_path, SUITE)
     found = results.tests(records, "a-1")
     assert list(found) == listing["collected"]
+    assert len(found) == 12
     for test_id, result in found.items():
         expected = NOT_PASSED.get(test_id.partition("::")[2], ("passed", ""))
         assert (result.outcome, result.message) == expected, test_id
@@ -96,8 +96,8 @@ def test_lists():
 
 def test_listing_of_function_containers_shows_the_shards_own_only(tmp_path: Path) -> None:
     (tmp_path / "listing.py").write_text(LISTING.format(tmp_path))
-    found = results.tests(run(tmp_path, LISTS, "-p", "listing"), "a-1")
-    assert [(test.outcome, test.message) for test in found.values()] == [("passed", "")]
+    found = results.tests(run(tmp_path, LISTS, "-p", "listing"), "")
+    assert [test.outcome for test in found.values()] == ["passed"]
 
 
 # --- a faster start
@@ -128,7 +128,5 @@ def test_samdev_alone_starts_without_its_check(
     if has_check:
         (tmp_path / "samcli/cli/import_module_proxy.py").write_text(CHECK)
     (tmp_path / program).write_text(PROGRAM)
-    environ = os.environ | {"PYTHONPATH": str(PLUGIN)}
-    command = [sys.executable, str(tmp_path / program)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{says}\n"
+    environ, command = os.environ | {"PYTHONPATH": str(PLUGIN)}, [sys.executable, program]
+    assert subprocess.check_output(command, cwd=tmp_path, env=environ, text=True) == f"{says}\n"

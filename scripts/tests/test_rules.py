@@ -125,7 +125,7 @@ def test_ref_that_was_not_tested() -> None:
     assert rules.reasons_against(none, CANDIDATE, []) == ["no aws-sam-cli was tested"]
 
 
-def test_of_a_compared_ref_only_what_got_worse_is_red() -> None:
+def test_of_a_compared_ref_what_got_worse_no_evidence_and_no_pass_are_red() -> None:
     run = good("v1.0.0")
     whose = ("pre-existing", "regression", "unknown", "")
     run.tests[1:] = [result(B, f"test_{each}", "failed", each) for each in whose]
@@ -134,13 +134,10 @@ def test_of_a_compared_ref_only_what_got_worse_is_red() -> None:
         test.attribution = "pre-existing"
     assert reasons(run) == []
 
-
-def test_of_a_compared_ref_no_pass_and_no_evidence_are_red() -> None:
-    run = good("v1.0.0")
     run.shards = []
-    assert len(reasons(run)) == 2
-    run.tests = [result(A, "test_1", "skipped")]
-    assert reasons(run) == ["no test passed (1 skipped)"]
+    assert len(reasons(run)) == 1, "no evidence"
+    del run.tests[0]
+    assert reasons(run) == ["no test passed (4 failed)"]
 
 
 def test_commit_that_both_lists_name_must_pass() -> None:

@@ -69,5 +69,5 @@ def emulator():
 @pytest.fixture
 def health(emulator):
     found = answer()
-    time.sleep(0.2)  # the engine has the line in the emulator's log a moment later
+    time.sleep(0.1)  # the engine has the line in the emulator's log a moment later
     return found
