@@ -101,7 +101,7 @@ def digest_of(tar: Path) -> str:
 
 
 def save_candidate(candidate: Image, settings: Settings) -> Image:
-    """Write candidate.json, and image.tar if wanted, which tells the config digest returned."""
+    """Write candidate.json, and image.tar if wanted; return the image with its config digest."""
     folder = workspace.results(candidate.platform)
     if settings.compat_save_image:
         tar = folder / TAR

@@ -1,5 +1,6 @@
 """make publish against a registry on loopback: what is pushed, in which order, and what is not."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import docker
 import pytest
 import requests
+from docker.errors import ImageNotFound
 
 from gate import engine, images, registry
 from gate.images import Image
@@ -93,7 +95,8 @@ def test_two_platforms_in_two_steps_and_again(
 ) -> None:
     tested = [judge(clone, platform, content="travels") for platform in BOTH]
     for candidate in tested:  # as on another machine, which has image.tar only
-        docker_client.images.remove(candidate.image_id, force=True)
+        with contextlib.suppress(ImageNotFound):  # containerd's store drops what lost its tag
+            docker_client.images.remove(candidate.image_id, force=True)
     output = publish(clone, 0, [], PUBLISH_DRY_RUN="1")
     assert all(f"{loopback.repository}:{tag}" in output for tag in TAGS)
     assert there(loopback) == [None] * 4

@@ -1,4 +1,4 @@
-"""make samcli: each commit in a venv of its own, whatever the user's other tools are told."""
+"""make samcli: each commit in a venv of its own, whatever the user's other tools are set to."""
 
 import json
 import re
