@@ -20,6 +20,7 @@ OF_A_HOOK = re.compile(
 )
 # What is tested is what was committed: without the user's hooks and line endings.
 PLAIN = ("git", "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false")
+COMPLETE = "--depth=2147483647"  # what an earlier shallow fetch left out too
 EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
@@ -69,7 +70,7 @@ def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
         raise GateError(missing)
     store = _store(url)
     # Nothing is fetched if it is here, everything if it is short or no ref points to it.
-    for what in ([], ["--depth=1", "--", url, commit], ["--", url, *EVERYTHING]):
+    for what in ([], ["--depth=1", "--", url, commit], [COMPLETE, "--", url, *EVERYTHING]):
         with contextlib.suppress(GateError):
             if what:
                 command = [*PLAIN, store, "fetch", "--quiet", "--no-tags", *what]

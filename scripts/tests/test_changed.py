@@ -96,6 +96,23 @@ def test_globs_that_leave_out_the_dockerfile_are_a_doubt(repository: Changed) ->
     assert repository.lines(EMULATOR_SOURCE=url, GATED_PATHS="src/**") == ["gated=false"]
 
 
+def test_a_gate_in_a_folder_of_its_own(repository: Changed) -> None:
+    top, folder = repository.root, repository.root / "gate"
+    folder.mkdir()
+    for name in ("Makefile", ".env.example", "scripts", ".cache"):
+        (top / name).rename(folder / name)
+    repository.write("docs/b.md")
+    in_folder = Changed(folder, {"EMULATOR_SOURCE": ".."})
+    for path, found in (
+        ("gate/scripts/VERSION", ["gated=true", "M gate/scripts/VERSION"]),
+        (".github/workflows/promote.yml", ["gated=true", "A .github/workflows/promote.yml"]),
+        ("src/b", ["gated=true", "A src/b"]),
+        ("scripts/b", ["gated=false"]),
+    ):
+        repository.write(path)
+        assert in_folder.lines() == found
+
+
 def test_a_release_is_gated_if_a_part_of_its_tag_is_the_emulators(repository: Changed) -> None:
     def lines(tag: str, prefix: str) -> list[str]:
         return repository.lines("", RELEASE_TAG=tag, RELEASE_TAG_PREFIX=prefix)

@@ -40,7 +40,11 @@ def test_where_the_source_is(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace, "CACHE", tmp_path / "cache")
+    login = "https://me:s3cret@host/x"
+    (tmp_path / "gitconfig").write_text(f'[url "{repository}"]\ninsteadOf = {login}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     for source, url in (
+        (f"{login}#develop:packages/emulator", "https://host/x"),
         (f"{repository}/packages/emulator", ""),
         (f"file://{repository}#develop:packages/emulator", f"file://{repository}"),
         (f"file://{repository}#:packages/emulator", f"file://{repository}"),
@@ -60,12 +64,15 @@ def test_where_the_source_is(
             emulator.fetch(settings.load())
 
 
-def test_a_tree_with_any_change_that_git_does_not_ignore_is_dirty(repository: Path) -> None:
+def test_a_tree_with_any_change_that_git_does_not_ignore_is_dirty(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = repository / "packages/emulator"
     (folder / "dist/x").touch()
     clean = git("rev-parse", "HEAD", cwd=repository)
-    assert (emulator.revision(folder), emulator.revision(repository.parent)) == (clean, "")
     git("config", "status.showUntrackedFiles", "no", cwd=repository)
+    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere")  # as in a hook
+    assert (emulator.revision(folder), emulator.revision(repository.parent)) == (clean, "")
     (repository / "new").touch()  # outside of the folder, which may copy from there
     assert emulator.revision(folder) == f"{clean}-dirty"
 

@@ -1,5 +1,6 @@
 """What may be published: each verdict is judged again by what is committed, and bound to it."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_a_verdict_that_is_missing_or_of_another_gate(clone: Gate) -> None:
     missing, other = reasons().splitlines()
     assert missing.startswith("linux/amd64: no verdict: ")
     assert other.startswith("linux/arm64: no verdict: ")
+
+
+def test_a_verdict_of_another_platform(clone: Gate) -> None:
+    for name in ("verdict.json", "candidate.json"):
+        file = clone.root / ".compat/linux-amd64" / name
+        shutil.copy(file, clone.root / ".compat/linux-arm64")
+    assert reasons() == "linux/arm64: the verdict is for linux/amd64"
 
 
 def test_only_a_commit_makes_the_requirements_weaker(

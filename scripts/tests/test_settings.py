@@ -37,12 +37,12 @@ def test_every_setting_has_a_default_and_a_line_of_why(root: Path) -> None:
 
 
 def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = "SAMCLI_REFS='v1.160.0 latest:3'\nEMULATOR_TAG=$HOME\nCOMPAT_JOBS=3 # mine\n"
+    ours = "SAMCLI_REFS='v1.160.0 latest:3'\nEMULATOR_TAG=${HOME}\nCOMPAT_JOBS=3 # mine\n"
     (root / ".env").write_text(ours)
     monkeypatch.setenv("COMPAT_JOBS", "5")
     monkeypatch.setenv("EMULATOR_PREBUILD", "")
     found = load()
-    assert (found.samcli_refs, found.emulator_tag) == (("v1.160.0", "latest:3"), "$HOME")
+    assert (found.samcli_refs, found.emulator_tag) == (("v1.160.0", "latest:3"), "${HOME}")
     assert (found.compat_jobs, found.compat_min_passed, found.emulator_prebuild) == (5, 35, "")
 
 
