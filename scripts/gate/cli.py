@@ -37,10 +37,10 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     code = 2
     try:
         sys.exit(main())
+    except DockerException as error:  # before OSError, which its APIError is too
+        message = f"error: the Docker engine refused a request: {error}"
     except (GateError, OSError) as error:  # of requests too, when the engine is gone
         message = f"error: {error}"
-    except DockerException as error:
-        message = f"error: the Docker engine refused a request: {error}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
     except Exception:  # must not look like a red verdict

@@ -95,9 +95,10 @@ def digest_of(tar: Path) -> str:
     try:
         with tarfile.open(tar) as archive:
             (image,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+            config = archive.extractfile(image["Config"]).read()  # type: ignore[union-attr]
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise GateError(f"{tar} is not an archive of one image ({error})") from None
-    return f"sha256:{Path(image['Config']).stem}"
+    return f"sha256:{hashlib.sha256(config).hexdigest()}"
 
 
 def save_candidate(candidate: Image, settings: Settings) -> Image:

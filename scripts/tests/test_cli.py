@@ -12,7 +12,7 @@ from gate.workspace import ROOT
 START = """
 import os, signal, sys
 sys.path.insert(0, {scripts!r})
-from docker.errors import DockerException
+from docker.errors import APIError, DockerException
 from gate.cli import GateError, call, github_output, run_main, stream
 def main():
     {body}
@@ -38,6 +38,7 @@ def script(body: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         ("return 1", 1, ""),
         ("raise GateError('X=1:\\nfix it')", 2, "error: X=1: fix it\n"),
         ("open('/nowhere')", 2, "error: [Errno 2] No such file or directory: '/nowhere'\n"),
+        ("raise APIError('no')", 2, "error: the Docker engine refused a request: no\n"),
         ("raise DockerException('no')", 2, "error: the Docker engine refused a request: no\n"),
         ("os.kill(os.getpid(), signal.SIGTERM)", 130, "interrupted\n"),
     ],

@@ -259,6 +259,7 @@ def test_red_when_the_tag_was_moved(
     moved = f"{REPOSITORY}:pr-moved was moved from {candidate['image_id']} to {other}: "
     assert any(reason.startswith(moved) for reason in found.reasons), found.reasons
     assert any(f"another image of {REPOSITORY} ran: " in reason for reason in found.reasons)
+    assert {each for shard in found.run["shards"] for each in shard["containers"]} == {other}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """make image: where the candidate comes from, and what it is called and labelled."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import docker
 import pytest
 
-from gate import emulator, engine, settings, workspace
+from gate import emulator, engine, images, settings, workspace
 from gate.cli import GateError
 
 from . import conftest
@@ -104,8 +105,10 @@ def clone(
     commit_all(source)
     given = {"EMULATOR_REPOSITORY": REPOSITORY, "EMULATOR_SOURCE": str(source)}
     given |= {"EMULATOR_PREBUILD": PREBUILD, "GITHUB_OUTPUT": str(folder / "output")}
-    yield Gate(copy_template(folder / "template"), given)
-    untag(docker_client, REPOSITORY)
+    gate = Gate(copy_template(folder / "template"), given)
+    yield gate
+    for repository in (REPOSITORY, gate.clone):
+        untag(docker_client, repository)
 
 
 def made(gate: Gate, **given: str) -> dict[str, Any]:
@@ -185,3 +188,16 @@ def test_neither_the_users_builder_nor_platform_matters(clone: Gate, tmp_path: P
     subprocess.run(create, check=True, env=os.environ | own)
     found = made(clone, EMULATOR_SOURCE=str(tmp_path), EMULATOR_PREBUILD="", **own)
     assert found["packages"] == {"durable-sdk": "1.7.0"}
+
+
+def test_a_tars_digest_is_that_of_its_content_whatever_name_it_claims(tmp_path: Path) -> None:
+    claimed = "0" * 64
+    files = {f"blobs/sha256/{claimed}": b"{}"}
+    files["manifest.json"] = json.dumps([{"Config": f"blobs/sha256/{claimed}"}]).encode()
+    with tarfile.open(tmp_path / "image.tar", "w") as tar:
+        for name, content in files.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    found = images.digest_of(tmp_path / "image.tar")
+    assert found == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
