@@ -5,9 +5,14 @@ PYTHON ?= python3
 VENV := .cache/venv
 RUN := @$(VENV)/bin/python scripts
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
-# These change where Python looks for modules, and what pip and uv install, and where (aws-cdk#8487).
+# The user's other tools do not govern the gate: where Python finds modules, what pip and uv install,
+# and where (aws-cdk#8487), which repository git reads in a hook (fact 30), an image's platform.
 unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV UV_REQUIRE_HASHES
+unexport GIT_DIR GIT_COMMON_DIR GIT_INDEX_FILE GIT_PREFIX GIT_WORK_TREE GIT_LITERAL_PATHSPECS
+unexport GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES DOCKER_DEFAULT_PLATFORM
+export GIT_TERMINAL_PROMPT := 0
+export PYTHONUNBUFFERED := 1
 # A __pycache__ that the repository does not ignore would count as a change of it.
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -78,7 +83,6 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes --
 
 $(VENV)/ready: scripts/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")'
-	@mkdir -p .cache && echo '*' >.cache/.gitignore
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: install python3-venv, or choose another PYTHON=' >&2; exit 2; }
 	@$(VENV)/bin/python $(INSTALL) $<
 	@touch $@

@@ -20,12 +20,7 @@ OWN = (
 
 
 def main() -> int:
-    """Print `gated=true` with the files that decided it, or `gated=false`; set the job's outputs.
-
-    In doubt the gate runs. A pull request runs it on the first of PUBLISH_PLATFORMS only: the
-    functions under test are emulated on the others (fact 20), which the merge queue or the release
-    runs.
-    """
+    """Print `gated=true` with the files that decided it, or `gated=false`. In doubt it is true."""
     settings = load()
     if release_tag := os.environ.get("RELEASE_TAG"):
         parts = release_tag.split(",")  # upstream's names several packages (fact 25)
@@ -40,7 +35,7 @@ def main() -> int:
     print(f"gated={gated}", *reasons, sep="\n  ")
     platforms = [name.replace("/", "-") for name in settings.publish_platforms]
     if os.environ.get("GITHUB_EVENT_NAME") == "pull_request":
-        del platforms[1:]
+        del platforms[1:]  # there the functions under test are emulated (fact 20)
     refs = os.environ.get("INPUT_REFS") or " ".join(settings.samcli_refs)
     compared = os.environ.get("INPUT_COMPARED_REFS") or " ".join(settings.samcli_compared_refs)
     github_output(gated=gated, platforms=json.dumps(platforms), refs=refs, compared_refs=compared)
@@ -48,7 +43,6 @@ def main() -> int:
 
 
 def touched(base: str, settings: Settings) -> Iterator[str]:
-    """Yield the guarded files that the commits since BASE change, and what is in doubt."""
     specs = [*OWN, *(f":(top,glob){glob}" for glob in settings.gated_paths)]
     # A moved file is one deleted and one added, so that moving it out counts.
     diff = ("diff", "--name-status", "--no-renames", "--no-relative", f"{base}...HEAD", "--")

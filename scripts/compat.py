@@ -5,28 +5,30 @@ import shutil
 from gate import baseline, engine, images, model, preflight, report, rules, runner, samcli
 from gate.cli import run_main
 from gate.settings import load
-from gate.workspace import delete_verdict, lock, results
+from gate.workspace import delete_verdicts, lock, results
 
 
 def main() -> int:
     """Return 0 for a green verdict, 1 for a red one. After an error there is none."""
     with lock():
-        delete_verdict()  # before anything else can fail
+        delete_verdicts()  # before anything else can fail
         settings, client = load(), engine.connect()
         platform = engine.platform(client)
-        delete_verdict(platform)
         candidate, _ = images.load_candidate(platform)
-        checkouts = samcli.installed(settings)
+        checkouts = samcli.install_all(settings)  # quick: `make compat` has run `make samcli`
         shutil.rmtree(results(platform) / "logs", ignore_errors=True)
         runs = []
         with preflight.worktrees(client, runner.jobs(settings)) as folder:
             for checkout in checkouts:
                 run = runner.run(settings, checkout, candidate, folder)
-                baseline.attribute(client, settings, checkout, candidate, folder, run)
+                baseline.attribute(settings, checkout, candidate, folder, run)
                 runs.append(run)
         required = model.requirements(settings)
         reasons = rules.reasons_against(required, candidate, runs)
-        reasons += rules.moved_tag(candidate, engine.image_id(client, candidate.reference))
+        now = engine.image_id(client, candidate.reference) or "nothing"
+        if now != candidate.image_id:  # rule 5
+            moved = f"{candidate.reference} was moved from {candidate.image_id} to {now}"
+            reasons.append(f"{moved}: clones of one commit share a tag: set EMULATOR_TAG in each")
         verdict = model.Verdict(required, candidate, runs, reasons)
         verdict.save()
     report.publish(verdict)

@@ -9,19 +9,18 @@ from gate.settings import load
 
 def main() -> int:
     with workspace.lock():
-        workspace.delete_verdict()  # before anything else can fail
+        workspace.delete_verdicts()  # before anything else can fail
         settings, client = load(), engine.connect()
         platform = engine.platform(client)
-        workspace.delete_verdict(platform)
         (workspace.results(platform) / images.CANDIDATE).unlink(missing_ok=True)
         if settings.emulator_image:
-            image, digest = images.take(client, settings.emulator_image)
+            digest, image = images.take(client, settings.emulator_image)
         else:
-            image, digest = emulator.build(settings), ""
+            digest, image = "", emulator.build(settings)
         found = images.describe(client, image)
         if found.platform != platform:
             raise GateError(f"the image is {found.platform}, the engine {platform}: use another")
-        tag = f"pr-{engine.short(found.image_id)}"
+        tag = f"pr-{found.image_id.removeprefix('sha256:')[:12]}"
         if found.revision and not settings.emulator_image:
             commit, dirty, _ = found.revision.partition("-dirty")
             tag = f"pr-{commit[:12]}{dirty}"

@@ -8,11 +8,8 @@ from gate import registry
 from gate.cli import GateError, call, run_main
 from gate.settings import load
 
-PREDICATE = "urn:sam-cli-compat:verdict"  # of the attestations in ecr-release.yml
-
 
 def main() -> int:
-    """Verify the version's attestations, then move `latest`, and print from what to what."""
     settings = load()
     version = os.environ.get("VERSION", "")
     repository = settings.publish_repository or settings.emulator_repository
@@ -36,7 +33,7 @@ def verified(image: str, version: str) -> set[str]:
     here = os.environ.get("GITHUB_REPOSITORY", "")
     workflow = re.escape(f"{server}/{here}/.github/workflows/ecr-release.yml@refs/tags/")
     command = ["gh", "attestation", "verify", f"oci://{image}", f"--repo={here}", "--format=json"]
-    command += [f"--cert-identity-regex=^{workflow}", f"--predicate-type={PREDICATE}"]
+    command += [f"--cert-identity-regex=^{workflow}", "--predicate-type=urn:sam-cli-compat:verdict"]
     failure = f"{image}: no attestation by the release workflow of {here or 'GITHUB_REPOSITORY'}"
     found = json.loads(call([*command, "--deny-self-hosted-runners"], failure=failure))
     verdicts = [each["verificationResult"]["statement"]["predicate"] for each in found]

@@ -1,7 +1,4 @@
-"""make required: pass or fail the one check that branch protection requires.
-
-Standard library only, so that it fails as it should where nothing could be installed.
-"""
+"""make required: the one check that branch protection requires; standard library only."""
 
 import json
 import os
@@ -11,7 +8,6 @@ JOBS = ("changed", "build", "gate")  # of sam-cli-compat.yml
 
 
 def main() -> int:
-    """Return 0 if the results of the jobs in NEEDS allow a merge, 1 if not."""
     needs = json.loads(os.environ["NEEDS"])
     results = {job: needs.get(job, {}).get("result", "missing") for job in JOBS}
     print(results)

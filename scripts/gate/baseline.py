@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gate import engine, images, runner
 from gate.cli import GateError
-from gate.engine import Client
 from gate.images import Image
 from gate.model import Difference, Run, TestResult
 from gate.samcli import Checkout
@@ -17,20 +16,17 @@ ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by the publi
 
 
 def attribute(
-    client: Client, settings: Settings, checkout: Checkout, candidate: Image, folder: Path, run: Run
+    settings: Settings, checkout: Checkout, candidate: Image, folder: Path, run: Run
 ) -> None:
-    """Run what failed with COMPAT_BASELINE too; fill in attributions and differences.
-
-    An error leaves them unknown: the verdict is red already, and must not be lost.
-    """
+    """Run what failed with COMPAT_BASELINE too. After an error the verdict stays, and is red."""
     failed = {test.id: test for test in run.failed}
     if not failed or not settings.compat_baseline:
         return
     for test in failed.values():
         test.attribution = "unknown"
-    print(f"running what failed with {settings.compat_baseline} too", flush=True)
+    print(f"running what failed with {settings.compat_baseline} too")
     try:
-        run.baseline = pull_published(client, settings, candidate)
+        run.baseline = pull_published(settings, candidate)
         other = runner.run(settings, checkout, run.baseline, folder, list(failed))
     except GateError as error:
         run.not_compared = str(error)
@@ -48,32 +44,28 @@ def attribute(
     run.differences = differences(pairs)
 
 
-def pull_published(client: Client, settings: Settings, candidate: Image) -> Image:
-    """Return COMPAT_BASELINE, pulled, or the local copy if the pull fails.
-
-    It gets a tag that no registry has: aws-sam-cli pulls what it is given (fact 3).
-    """
+def pull_published(settings: Settings, candidate: Image) -> Image:
+    client = engine.connect()
     published = f"{settings.emulator_repository}:{settings.compat_baseline}"
     try:
         images.pull(published)
     except GateError as error:
         if not engine.image_id(client, published):
             raise GateError(f"no baseline: {error}, and there is no local copy") from None
-        print(f"{error}; the local copy is used", flush=True)
+        print(f"{error}; the local copy is used")
     image_id = engine.image_id(client, published)
     if image_id == candidate.image_id:
         raise GateError(f"no baseline: {published} is the candidate itself")
-    reference = f"{settings.emulator_repository}:pr-baseline-{engine.short(image_id)}"
+    # A tag that no registry has: aws-sam-cli pulls what it is given (fact 3).
+    short = image_id.removeprefix("sha256:")[:12]
+    reference = f"{settings.emulator_repository}:pr-baseline-{short}"
     client.api.tag(image_id, reference)
     found = images.describe(client, reference)
     return dataclasses.replace(found, packages=images.packages(image_id))
 
 
 def differences(pairs: Iterable[tuple[TestResult, TestResult]]) -> list[Difference]:
-    """Return the routes whose statuses differ between each failed test and its run as published.
-
-    Those that both were asked for first, since others follow from them; then the most frequent.
-    """
+    """Return what differs, first what both were asked for, since the rest follows from that."""
     found: dict[str, Difference] = {}
     for test, same in pairs:
         if not (test.requests and same.requests):

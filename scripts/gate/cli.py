@@ -30,10 +30,6 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     """Exit with what `main` returns (0 or 1), with 2 after an error, with 130 after Ctrl-C."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(  # type: ignore[union-attr]
-            errors="backslashreplace", line_buffering=True
-        )
     code = 2
     try:
         sys.exit(main())
@@ -51,12 +47,11 @@ def run_main(main: Callable[[], int]) -> NoReturn:
 
 
 def call(command: Sequence[str | Path], *, failure: str, **options: Any) -> str:
-    """Return a program's stdout, stripped. Raises GateError with `failure` and its last line."""
+    """Return a program's stdout, stripped. Raises GateError with `failure` and its stderr."""
     options |= {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "errors": "replace"}
     done = subprocess.run(command, capture_output=True, **options)
     if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        raise GateError(f"{failure}: {without_secrets(last)}")
+        raise GateError(f"{failure}: {without_secrets(' '.join(done.stderr.split()))}")
     return str(done.stdout.strip())
 
 

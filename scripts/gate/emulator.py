@@ -1,5 +1,6 @@
 """The emulator: its source folder, the git revision of that, and the build."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -44,9 +45,8 @@ def revision(folder: Path) -> str:
 
 
 def wheel_version(folder: Path) -> str:
-    """Return the version in the name of the one wheel in dist/, "" if there is none (fact 14)."""
     wheels = sorted(wheel.name for wheel in (folder / "dist").glob("*.whl"))
-    if len(wheels) > 1:
+    if len(wheels) > 1:  # fact 14
         raise GateError(f"{folder}/dist has two wheels {wheels}: EMULATOR_PREBUILD must clear it")
     return wheels[0].split("-")[1] if wheels else ""
 
@@ -55,16 +55,15 @@ def build(settings: Settings) -> str:
     """Run EMULATOR_PREBUILD, build the image and label it, and return the name that it has then."""
     folder, origin = fetch(settings)
     labels = {"revision": revision(folder), "source": origin}  # before the prebuild adds files
-    environ = engine.cli_environment()
-    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"  # uv is there
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # uv is there
     # An attestation would turn a pushed image into an index (fact 19).
-    environ["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"
+    environ = os.environ | {"PATH": path, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     if command := settings.emulator_prebuild:
         stream(command, failure="EMULATOR_PREBUILD failed", cwd=folder, env=environ)
     # Without a version the Dockerfile's own label stays.
     if version := settings.emulator_version or wheel_version(folder):
         labels["version"] = version
-    name = f"{workspace.clone_name()}:build"
+    name = f"{workspace.CLONE}:build"
     build = ["docker", "buildx", "build", "--load", "--progress=plain", f"--tag={name}"]
     build.append(f"--builder={engine.context('{{.Name}}')}")  # the context's own (fact 32)
     build += [f"--label={LABEL}.{label}={value}" for label, value in labels.items()]

@@ -13,7 +13,6 @@ TLS = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
 
 def context(template: str) -> str:
-    """Return what a template makes of the docker CLI's current context."""
     command = ["docker", "context", "inspect", f"--format={template}"]
     return call(command, failure="docker has no current context")
 
@@ -22,11 +21,6 @@ def environment() -> dict[str, str]:
     # The SDK's own from_env() knows DOCKER_HOST, not the docker CLI's context (fact 16).
     tls = {name: os.environ[name] for name in TLS if name in os.environ}
     return tls | {"DOCKER_HOST": context("{{.Endpoints.docker.Host}}")}
-
-
-def cli_environment() -> dict[str, str]:
-    """The docker CLI's: images are for the engine's own platform."""
-    return {name: text for name, text in os.environ.items() if name != "DOCKER_DEFAULT_PLATFORM"}
 
 
 def connect() -> Client:
@@ -54,13 +48,9 @@ def image_id(client: Client, reference: str) -> str:
         return ""
 
 
-def short(image_id: str) -> str:
-    return image_id.removeprefix("sha256:")[:12]
-
-
 def remove_leftovers(client: Client) -> None:
     """Remove what this clone's runs left: containers by name or by what they mount, and volumes."""
-    prefix = f"{workspace.clone_name()}-"
+    prefix = f"{workspace.CLONE}-"
     ours = (prefix, f"{workspace.CACHE}/", f"{workspace.MEMORY}/{prefix}")
     for container in client.api.containers(all=True):
         places = [mount.get("Source", "") for mount in container.get("Mounts") or []]

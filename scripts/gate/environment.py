@@ -63,10 +63,7 @@ def of_shard(python: Path, worktree: Path, name: str, tag: str) -> dict[str, str
 
 
 def free_port() -> int:
-    """Return a TCP port for an emulator that may start much later.
-
-    It stays bound, so no other program gets it; Docker, which sets SO_REUSEADDR too, can listen.
-    """
+    # It stays bound, so no other program gets it; Docker, which sets SO_REUSEADDR too, can listen.
     claim = socket.socket()
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     claim.bind(("127.0.0.1", 0))

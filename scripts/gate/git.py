@@ -14,10 +14,6 @@ from gate.settings import local
 
 CHECKOUT = threading.Lock()  # `prune` would remove a worktree that is being added
 RELEASE = re.compile(r"^refs/tags/v(\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
-# In a hook these make git read another repository than the one it is asked for (fact 30).
-OF_A_HOOK = re.compile(
-    "GIT_(DIR|COMMON_DIR|INDEX_FILE|PREFIX|WORK_TREE|(ALTERNATE_)?OBJECT_DIRECTOR(Y|IES))"
-)
 # What is tested is what was committed: without the user's hooks and line endings.
 PLAIN = ("git", "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false")
 COMPLETE = "--depth=2147483647"  # what an earlier shallow fetch left out too
@@ -25,12 +21,7 @@ EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
 def git(*arguments: str | Path, failure: str, cwd: Path | None = None) -> str:
-    return call([*PLAIN, *arguments], failure=failure, cwd=cwd, env=environment())
-
-
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not OF_A_HOOK.fullmatch(name)}
-    return kept | {"GIT_TERMINAL_PROMPT": "0"}
+    return call([*PLAIN, *arguments], failure=failure, cwd=cwd)
 
 
 def source(value: str) -> str:
@@ -45,11 +36,7 @@ def listing(url: str, *, setting: str) -> dict[str, str]:
 
 
 def expand(word: str, refs: dict[str, str], *, setting: str) -> list[str]:
-    """Return the refs that a word means.
-
-    `latest` is the newest release tag vN.N.N, `latest:N` the newest release of each of the N
-    newest minor versions, newest first; any other word is itself.
-    """
+    """Return a word, or what `latest:N` names: the last release of the N newest minor versions."""
     asked = re.fullmatch(r"latest(?::([1-9][0-9]*))?", word)
     if not asked:
         return [word]
@@ -64,7 +51,7 @@ def expand(word: str, refs: dict[str, str], *, setting: str) -> list[str]:
 def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
     """Return the full commit that a branch, tag, commit or "" (HEAD) names, and fetch it."""
     missing = f"{setting}: {without_secrets(url)} has no branch, tag or commit {ref or 'HEAD'}"
-    names = (f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", ref or "HEAD")
+    names = (f"refs/tags/{ref}", f"refs/heads/{ref}", ref or "HEAD")
     commit = next((refs[name] for name in names if name in refs), ref)
     if not re.fullmatch("[0-9a-f]{7,64}", commit):
         raise GateError(missing)
@@ -73,14 +60,13 @@ def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
     for what in ([], ["--depth=1", "--", url, commit], [COMPLETE, "--", url, *EVERYTHING]):
         with contextlib.suppress(GateError):
             if what:
-                command = [*PLAIN, store, "fetch", "--quiet", "--no-tags", *what]
-                stream(command, failure=missing, env=environment())
+                fetch = ("fetch", "--quiet", "--no-tags")
+                stream([*PLAIN, store, *fetch, *what], failure=missing)
             return git(store, "rev-parse", "--verify", f"{commit}^{{commit}}", failure=missing)
     raise GateError(f"{missing}, or it cannot be fetched (see above)")
 
 
 def worktree(url: str, commit: str, path: Path) -> Path:
-    """Make `path` a new worktree of a commit that `resolve` returned, and return it."""
     shutil.rmtree(path, ignore_errors=True)
     store = _store(url)
     failure = f"{without_secrets(url)}: {commit[:12]} cannot be checked out to {path}"
@@ -91,7 +77,7 @@ def worktree(url: str, commit: str, path: Path) -> Path:
 
 
 def _store(url: str) -> str:
-    """Return git's option that names the bare repository of what was fetched from a URL."""
+    """Return git's option for the bare repository of what was fetched from a URL."""
     store = workspace.CACHE / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
     if not (store / "HEAD").exists():
         git("init", "--quiet", "--bare", store, failure="git init failed")

@@ -11,14 +11,11 @@ from pathlib import Path
 
 from gate import engine, workspace
 from gate.cli import GateError, call, stream
-from gate.engine import Client
 from gate.settings import Settings, local
 
 LABEL = "org.opencontainers.image"
-# The label of what `make engine` makes where nothing can be pulled.
-STAND_IN = "sam-compat.stand-in"
+STAND_IN = "sam-compat.stand-in"  # the label of what `make engine` makes where it cannot pull
 CANDIDATE, TAR = "candidate.json", "image.tar"
-LISTING = 60  # seconds for the pip of an image; measured 1
 MADE_BY = ("source", "prebuild", "image", "repository", "version")  # of the EMULATOR_ settings
 
 
@@ -26,8 +23,8 @@ MADE_BY = ("source", "prebuild", "image", "repository", "version")  # of the EMU
 class Image:
     """An image of this engine. `version` and `revision` are labels, `packages` its durable ones.
 
-    `image_id` is comparable within one engine. `config_digest` is the same everywhere; it is
-    empty where the engine does not know it: in containerd's store, without image.tar (fact 21).
+    `image_id` is comparable within one engine, `config_digest` everywhere; it is empty where only
+    image.tar would tell it: in containerd's store (fact 21).
     """
 
     image_id: str
@@ -40,13 +37,11 @@ class Image:
 
 
 def repository_of(name: str) -> str:
-    """Return an image's name without digest, tag and Docker Hub's host."""
-    # A colon before the last slash is a registry's port.
+    """Return an image's name without digest, tag (not a registry's port) and Docker Hub's host."""
     return re.sub(r"^(docker\.io/)?(library/)?|(:[^/:@]+)?(@.*)?$", "", name)
 
 
-def describe(client: Client, image: str) -> Image:
-    """Return an image as the engine knows it, without its packages."""
+def describe(client: engine.Client, image: str) -> Image:
     found = client.images.get(image)
     store = ["driver-type", "io.containerd.snapshotter.v1"]
     containerd = store in (client.info().get("DriverStatus") or [])
@@ -58,34 +53,32 @@ def describe(client: Client, image: str) -> Image:
 
 def packages(image_id: str) -> dict[str, str]:
     """Return the durable packages in an image by its own pip; none if it has no working one."""
-    command = ["docker", "run", "--rm", f"--name={workspace.clone_name()}-packages"]
+    command = ["docker", "run", "--rm", f"--name={workspace.CLONE}-packages"]
     command += ["--network=none", "--entrypoint=pip", image_id, "list", "--format=json"]
     try:
-        environ = engine.cli_environment()
-        listing = json.loads(call(command, failure="no pip", timeout=LISTING, env=environ))
+        listing = json.loads(call(command, failure="no pip", timeout=60))
     except (GateError, subprocess.TimeoutExpired, ValueError):
         return {}
     return {row["name"]: row["version"] for row in listing if "durable" in row["name"]}
 
 
-def take(client: Client, name: str) -> tuple[str, str]:
-    """Return the id of an image, loaded or pulled, and the config digest of a NAME.tar."""
+def take(client: engine.Client, name: str) -> tuple[str, str]:
+    """Return the config digest of a NAME.tar, and the id of an image, loaded or pulled."""
     if name.endswith(".tar"):
-        return load(client, local(name)), digest_of(local(name))
+        return digest_of(local(name)), load(client, local(name))
     if name.endswith(":latest") or not engine.image_id(client, name):
         with contextlib.suppress(GateError):
             pull(name)
     if image_id := engine.image_id(client, name):
-        return image_id, ""
+        return "", image_id
     raise GateError(f"there is no image {name}: build or pull it")
 
 
 def pull(name: str, *options: str) -> None:
-    command = ["docker", "pull", "--quiet", *options, name]
-    stream(command, failure=f"{name} cannot be pulled", env=engine.cli_environment())
+    stream(["docker", "pull", "--quiet", *options, name], failure=f"{name} cannot be pulled")
 
 
-def load(client: Client, tar: Path) -> str:
+def load(client: engine.Client, tar: Path) -> str:
     with tar.open("rb") as file:
         return str(client.images.load(file)[0].id)
 
@@ -106,7 +99,6 @@ def save_candidate(candidate: Image, settings: Settings) -> Image:
     folder = workspace.results(candidate.platform)
     if settings.compat_save_image:
         tar = folder / TAR
-        folder.mkdir(parents=True, exist_ok=True)
         # By id: another clone of the same commit may move the tag.
         command = ["docker", "save", f"--output={tar}", candidate.image_id]
         stream(command, failure=f"{tar} cannot be written")
@@ -124,7 +116,5 @@ def load_candidate(platform: str) -> tuple[Image, dict[str, str]]:
 
 def made_by(settings: Settings) -> dict[str, str]:
     """Return a hash of each setting that decides what the image is: a value may hold a secret."""
-    return {
-        name: hashlib.sha256(getattr(settings, f"emulator_{name}").encode()).hexdigest()
-        for name in MADE_BY
-    }
+    values = {name: getattr(settings, f"emulator_{name}") for name in MADE_BY}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in values.items()}

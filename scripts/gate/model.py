@@ -1,6 +1,8 @@
 """What was run and what it showed, as verdict.json holds it: enough to judge it again elsewhere."""
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -11,16 +13,16 @@ from gate.settings import Settings
 
 SCHEMA = 3
 # The settings that a verdict depends on, kept in it by their own names.
-OF_SAMCLI = ("samcli_source", "samcli_refs", "samcli_compared_refs", "samcli_tests")
-REQUIREMENTS = (*OF_SAMCLI, "compat_min_passed", "compat_reruns", "compat_baseline")
+REQUIREMENTS = ["samcli_source", "samcli_refs", "samcli_compared_refs", "samcli_tests"]
+REQUIREMENTS += ["compat_min_passed", "compat_reruns", "compat_baseline"]
 
 
 @dataclass
 class TestResult:
-    """One test of aws-sam-cli: passed, skipped or failed; from when to when, in seconds since 1970.
+    """One test: passed, skipped or failed; when it ran, in seconds since 1970.
 
-    `flaky`: it passed on a retry only. `requests` counts what its emulator answered, by "METHOD
-    /route STATUS" with ids as {}. `attribution` of a failure: regression, pre-existing or unknown.
+    `flaky`: passed on a retry only. `attribution` of a failure: regression, pre-existing, unknown.
+    `requests` counts what its emulator answered, by "METHOD /route STATUS" with ids as {}.
     """
 
     __test__ = False  # pytest must not collect it
@@ -43,7 +45,7 @@ class TestResult:
 
 @dataclass
 class ShardResult:
-    """What one pytest process left: what it and its emulators printed, and starts by image id.
+    """What one pytest process left; `containers` counts its emulators' starts by image id.
 
     `answered`: an emulator of the tested image answered a request, or did not end by itself.
     """
@@ -69,9 +71,8 @@ class Difference:
 class Run:
     """One aws-sam-cli against one image. `requested_as` are the entries of the refs that name it.
 
-    `compared`: only regressions and unknown failures are red. `problems` is what went wrong with
-    files and shards, `unexpected` describes containers of another image of the repository,
-    `not_compared` says why some failures could not be compared with `baseline`.
+    `compared`: only regressions and unknown failures are red. `problems` are of files and shards,
+    `unexpected` are containers of other images. `not_compared`: why failures could not be.
     """
 
     ref: str
@@ -94,43 +95,37 @@ class Run:
         return [test for test in self.tests if test.outcome == "failed"]
 
     def shard(self, name: str) -> ShardResult:
-        """Return the result of a shard; an empty one if the shard left none."""
         return next((shard for shard in self.shards if shard.name == name), ShardResult(name))
 
     def count(self) -> dict[str, int]:
-        """Return the number of tests by outcome; flaky ones are among the passed."""
         found = Counter(test.outcome for test in self.tests)
         counts = {name: found[name] for name in ("failed", "passed", "skipped")}
         return counts | {"flaky": sum(test.flaky for test in self.tests)}
 
     def attributions(self) -> str:
-        """Return the number of failures of each kind, such as "2 pre-existing, 3 regressions"."""
-        found = Counter(test.attribution for test in self.failed if test.attribution)
-        if found["regression"] > 1:
-            found["regressions"] = found.pop("regression")
-        return listed(found)
+        """Return such as "2 pre-existing, 3 regressions"."""
+        text = listed(test.attribution or "not compared" for test in self.failed)
+        return re.sub("(?<!\\b1) regression", " regressions", text)
 
 
-def listed(found: Counter[str]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in sorted(found.items()) if number)
+def listed(names: Iterable[str]) -> str:
+    counts = sorted(Counter(names).items())
+    return ", ".join(f"{number} {name}" for name, number in counts) or "no result"
 
 
 @dataclass
 class Verdict:
-    """Green, or red with every reason. `settings` are those of REQUIREMENTS."""
-
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # those of REQUIREMENTS
     candidate: Image
     runs: list[Run]
-    reasons: list[str]
+    reasons: list[str]  # against green
 
     @property
     def green(self) -> bool:
         return not self.reasons
 
     def save(self) -> None:
-        """Write verdict.json, with each run's counts for other readers."""
-        value = {"schema": SCHEMA, "gate": workspace.version(), "green": self.green} | asdict(self)
+        value = {"schema": SCHEMA, "gate": workspace.VERSION, "green": self.green} | asdict(self)
         value["runs"] = [asdict(run) | run.count() for run in self.runs]
         workspace.write_json(workspace.results(self.candidate.platform) / workspace.VERDICT, value)
 
@@ -143,7 +138,7 @@ def requirements(settings: Settings) -> dict[str, Any]:
 def load(platform: str) -> Verdict:
     path = workspace.results(platform) / workspace.VERDICT
     value = workspace.read_json(path, remedy="run `make compat` there")
-    if (value.get("schema"), value.get("gate")) != (SCHEMA, workspace.version()):
+    if (value.get("schema"), value.get("gate")) != (SCHEMA, workspace.VERSION):
         raise GateError(f"{path} is of gate {value.get('gate')}: run `make compat` again")
     runs = list(map(_run, value["runs"]))
     return Verdict(value["settings"], Image(**value["candidate"]), runs, value["reasons"])

@@ -13,7 +13,6 @@ from docker.errors import DockerException, NotFound
 
 from gate import engine
 from gate.cli import GateError
-from gate.engine import Client
 from gate.images import Image, repository_of
 from gate.workspace import PREFIX
 
@@ -24,18 +23,16 @@ EVENTS = {"event": ["create", "start", "kill", "die", "destroy"], "type": ["cont
 
 @dataclass
 class Watch:
-    """What to look for, and what was seen.
+    """What to look for, and what was seen. Containers of this run are named <name>-<shard>.
 
-    The names of this run's containers are <name>-<shard>; `logs` is the folder for what they
-    print. `started` counts starts by shard and image id, `crashed` by shard those that ended by
-    themselves; `unexpected` describes each start of another image of the repository. `clocks` are
-    the seconds that the engine's clock is ahead of ours, at begin and end. `broken` says why the
-    shards must stop: nothing is seen any longer, or the run was interrupted.
+    `started` counts starts by shard and image id, `crashed` by shard those that ended by
+    themselves; `unexpected` describes starts of other images of the repository. `clocks`: seconds
+    that the engine's is ahead of ours, at begin and end. `broken`: why the shards must stop.
     """
 
     image: Image
     name: str
-    logs: Path
+    logs: Path  # the folder for what the containers print
     started: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     crashed: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
@@ -44,6 +41,7 @@ class Watch:
     created: dict[str, str] = field(default_factory=dict)  # image id by container
     stopped: set[str] = field(default_factory=set)  # containers that were asked to stop
     followers: list[threading.Thread] = field(default_factory=list)
+    client: engine.Client = field(default_factory=engine.connect)
 
     def log(self, shard: str) -> Path:
         return self.logs / f"emulator-{shard}.log"
@@ -51,27 +49,23 @@ class Watch:
 
 @contextlib.contextmanager
 def monitor(watch: Watch) -> Iterator[None]:
-    """Watch the engine from before the body begins until all that it caused has been read.
-
-    No container and no volume of this clone is left, even after an error.
-    """
-    client = engine.connect()
-    engine.remove_leftovers(client)  # of a run that was killed
+    """Watch what the body does in the engine, and leave no container or volume of this clone."""
+    engine.remove_leftovers(watch.client)  # of a run that was killed
     # The engine replays only its last 256 events (fact 15): listen from before the first test.
-    stream = client.api.events(decode=True, filters=EVENTS)
-    threading.Thread(target=_read, args=(client, stream, watch), daemon=True).start()
+    stream = watch.client.api.events(decode=True, filters=EVENTS)
+    threading.Thread(target=_read, args=(watch, stream), daemon=True).start()
     try:
-        client.api.create_volume(watch.name)  # its events mark begin and end
+        watch.client.api.create_volume(watch.name)  # its events mark begin and end
         _wait(watch, 1)
         yield
         _wait(watch, 1)  # raises if the events have ended
-        engine.remove_leftovers(client)  # the volume too, and containers whose log never ends
+        engine.remove_leftovers(watch.client)  # the volume too, and containers whose log never ends
         _wait(watch, 2)
         for follower in watch.followers:
             follower.join(PATIENCE)
     finally:
         with contextlib.suppress(DockerException, OSError):  # the engine may be gone
-            engine.remove_leftovers(client)
+            engine.remove_leftovers(watch.client)
 
 
 def _wait(watch: Watch, marks: int) -> None:
@@ -85,11 +79,11 @@ def _wait(watch: Watch, marks: int) -> None:
         raise GateError(f"Lost the Docker event stream ({watch.broken}): {remedy}")
 
 
-def _read(client: Client, stream: Any, watch: Watch) -> None:
+def _read(watch: Watch, stream: Any) -> None:
     try:
         for event in stream:
             if event["Type"] == "container":
-                _container_event(client, watch, event["Action"], event["Actor"])
+                _container_event(watch, event["Action"], event["Actor"])
             elif event["Actor"]["ID"] == watch.name:
                 watch.clocks.append(event["timeNano"] / 1e9 - time.time())
         watch.broken = "the engine closed it"
@@ -97,46 +91,38 @@ def _read(client: Client, stream: Any, watch: Watch) -> None:
         watch.broken = f"{type(error).__name__}: {error}"
 
 
-def _container_event(client: Client, watch: Watch, action: str, actor: dict[str, Any]) -> None:
+def _container_event(watch: Watch, action: str, actor: dict[str, Any]) -> None:
     container, about = actor["ID"], actor["Attributes"]
     name = about.get("name", "")
     _, own, shard = name.partition(f"{watch.name}-")
     if action == "create":  # it may be gone once it has started
         with contextlib.suppress(NotFound):
-            watch.created[container] = client.api.inspect_container(container)["Image"]
+            watch.created[container] = watch.client.api.inspect_container(container)["Image"]
     elif action == "start" and (own or not name.startswith(PREFIX)):  # not another clone's gate
         image, image_id = about.get("image", ""), watch.created.get(container, "unknown")
         if own:
             watch.started[shard][image_id] += 1
-            follow = (client, container, watch.log(shard))
+            follow = (watch, container, shard)
             watch.followers.append(threading.Thread(target=_follow, args=follow, daemon=True))
             watch.followers[-1].start()
-        if image_id != watch.image.image_id and (own or _is_ours(client, watch, image, image_id)):
+        ours = own or repository_of(image) == repository_of(watch.image.reference)
+        if ours and image_id != watch.image.image_id:
             watch.unexpected.append(f"{name} from {image} ({image_id})")
     elif action == "kill" and own:
         watch.stopped.add(container)
         if about.get("signal") in ("15", "SIGTERM"):
-            threading.Timer(GRACE, _kill, (client, container)).start()
+            threading.Timer(GRACE, _kill, (watch, container)).start()
     elif action == "die" and own and container not in watch.stopped:
         watch.crashed[shard] += 1
 
 
-def _is_ours(client: Client, watch: Watch, image: str, image_id: str) -> bool:
-    """Return whether an image is of the repository, by the name it was started with or a tag."""
-    names = [image]
-    with contextlib.suppress(NotFound):
-        about = client.images.get(image if image_id == "unknown" else image_id).attrs
-        names += (about.get("RepoTags") or []) + (about.get("RepoDigests") or [])
-    return repository_of(watch.image.reference) in map(repository_of, names)
+def _follow(watch: Watch, container: str, shard: str) -> None:
+    # With the engine's own timestamps. The container may be removed meanwhile, or the engine lost.
+    with contextlib.suppress(Exception), watch.log(shard).open("ab", buffering=0) as file:
+        logs = watch.client.api.logs(container, stream=True, follow=True, timestamps=True)
+        file.writelines(logs)
 
 
-def _follow(client: Client, container: str, log: Path) -> None:
-    """Append what a container prints, with the engine's timestamps, until it ends."""
-    with contextlib.suppress(Exception), log.open("ab", buffering=0) as file:  # removed, or lost
-        for part in client.api.logs(container, stream=True, follow=True, timestamps=True):
-            file.write(part)
-
-
-def _kill(client: Client, container: str) -> None:
+def _kill(watch: Watch, container: str) -> None:
     with contextlib.suppress(DockerException, OSError):  # it has ended
-        client.api.kill(container)
+        watch.client.api.kill(container)

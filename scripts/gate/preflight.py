@@ -13,7 +13,6 @@ from docker.errors import APIError
 
 from gate import engine, environment, images, workspace
 from gate.cli import GateError
-from gate.engine import Client
 
 BASE_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"  # of the functions under test
 PATIENCE = 12.0  # seconds for the container's answer; an emulated Python needs 2 to start
@@ -24,15 +23,12 @@ PROBE = (Path(__file__).parent / "plugin/probe.py").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
-def worktrees(client: Client, jobs: int) -> Iterator[Path]:
-    """Check the machine, and yield a new folder for the worktrees of so many shards.
-
-    It is in memory if it has space and containers see it, else in .cache/.
-    """
+def worktrees(client: engine.Client, jobs: int) -> Iterator[Path]:
+    """Check the machine; yield a new folder, in memory if it has space and containers see it."""
     if FINCH.exists() and b"finch" in FINCH.read_bytes():
         raise GateError(f"{FINCH} makes aws-sam-cli use Finch: set it to docker")
     _pull_base_image(client)
-    prefix = f"{workspace.clone_name()}-"
+    prefix = f"{workspace.CLONE}-"
     places = [workspace.CACHE]
     if workspace.MEMORY.is_dir() and shutil.disk_usage(workspace.MEMORY).free > jobs * WORKTREE:
         places.insert(0, workspace.MEMORY)
@@ -47,10 +43,9 @@ def worktrees(client: Client, jobs: int) -> Iterator[Path]:
     raise GateError(f"the engine cannot see {workspace.CACHE}: {why}")
 
 
-def _pull_base_image(client: Client) -> None:
-    """Pull the functions' base image if the engine has none: the only pull of a run (fact 26)."""
+def _pull_base_image(client: engine.Client) -> None:
     if engine.image_id(client, BASE_IMAGE):
-        return
+        return  # else this is the only pull of a run (fact 26)
     for _ in range(3):
         with contextlib.suppress(GateError):
             images.pull(BASE_IMAGE, "--platform=linux/amd64")
@@ -60,10 +55,9 @@ def _pull_base_image(client: Client) -> None:
     raise GateError(f"{BASE_IMAGE} cannot be pulled (see above): {remedy}")
 
 
-def _sees(client: Client, folder: str) -> bool:
-    """Return whether a container sees a folder. Raises GateError if anything else fails."""
+def _sees(client: engine.Client, folder: str) -> bool:
     Path(folder, "probe").touch()
-    name, port = f"{workspace.clone_name()}-preflight", environment.free_port()
+    name, port = f"{workspace.CLONE}-preflight", environment.free_port()
     options: dict[str, Any] = {"ports": {f"{port}/tcp": port}, "detach": True}
     options["volumes"] = [f"{folder}:/worktrees"]
     options["extra_hosts"] = {"host.docker.internal": "host-gateway"}
@@ -93,7 +87,6 @@ def _sees(client: Client, folder: str) -> bool:
 
 
 def _answer(port: int) -> str:
-    """Return what the container answers on its published port, "" if nothing."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)

@@ -51,7 +51,6 @@ def platform_manifest(reference: str, platform: str) -> Manifest | None:
 
 
 def versions(reference: str) -> set[str]:
-    """Return the version labels of the images that a tag holds."""
     if not inspect(reference):
         return set()
     failure = f"cannot read the version of {reference} from the registry"

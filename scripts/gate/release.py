@@ -15,8 +15,6 @@ from gate.model import Verdict
 from gate.registry import Manifest
 from gate.settings import PLATFORMS, Settings, load_committed, local
 
-COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
-TAG = re.compile(r"v[A-Za-z0-9_.-]{1,100}")
 OTHER = "already exists with different content ({}): release under a new version"
 
 
@@ -63,11 +61,16 @@ def approve(settings: Settings, release_tag: str) -> Release:
     for platform in dict.fromkeys((*committed.publish_platforms, *settings.publish_platforms)):
         try:
             verdict = model.load(platform)
-            against = _against(verdict, platform, committed, settings)
-            reasons += [f"{platform}: {reason}" for reason in dict.fromkeys(against)]
-            candidates.append(verdict.candidate)
+            candidate, made_by = images.load_candidate(platform)
         except GateError as error:
             reasons.append(f"{platform}: no verdict: {error}")
+            continue
+        against = [*_against(verdict, committed, settings)]
+        against += _against_candidate(candidate, made_by, verdict.candidate, committed)
+        if verdict.candidate.platform != platform:
+            against.append(f"the verdict is for {verdict.candidate.platform}")
+        reasons += [f"{platform}: {reason}" for reason in dict.fromkeys(against)]
+        candidates.append(candidate)
     for what in ("version", "revision"):
         found = sorted({getattr(candidate, what) for candidate in candidates})
         if len(found) > 1:
@@ -80,42 +83,39 @@ def approve(settings: Settings, release_tag: str) -> Release:
     return Release(settings.publish_repository or committed.emulator_repository, candidates)
 
 
-def _against(
-    verdict: Verdict, platform: str, committed: Settings, settings: Settings
-) -> Iterator[str]:
+def _against(verdict: Verdict, committed: Settings, settings: Settings) -> Iterator[str]:
     """The environment may ask for more than what is committed, never for less."""
-    candidate, found = verdict.candidate, verdict.settings
     yield from verdict.reasons
-    if candidate.platform != platform:
-        yield f"the verdict is for {candidate.platform}"
-    for required in (model.requirements(committed), model.requirements(settings), found):
-        yield from rules.missing_requirements(found, required)
-        yield from rules.reasons_against(required, candidate, verdict.runs)
-    made, made_by = images.load_candidate(platform)
+    for required in map(model.requirements, (committed, settings)):
+        yield from rules.missing_requirements(verdict.settings, required)
+        yield from rules.reasons_against(required, verdict.candidate, verdict.runs)
+
+
+def _against_candidate(
+    candidate: Image, made_by: dict[str, str], tested: Image, committed: Settings
+) -> Iterator[str]:
     for name, value in images.made_by(committed).items():
         if made_by.get(name) != value:
             yield f"`make image` ran with another EMULATOR_{name.upper()} than committed"
     # What the job that built the image handed on, before foreign code ran on any machine.
     built = dict(each.split("=") for each in os.environ.get("BUILT_DIGESTS", "").split())
-    digest = built.get(platform) if built else made.config_digest
-    if not digest or digest != candidate.config_digest:
-        tested = candidate.config_digest or "unknown: use COMPAT_SAVE_IMAGE=1 for `make image`"
-        yield f"digest mismatch: built {digest or 'nothing'}, tested {tested}"
-    if not TAG.fullmatch(f"v{candidate.version}"):
+    digest = built.get(candidate.platform) if built else candidate.config_digest
+    if not tested.config_digest:
+        yield "its config digest is unknown: use COMPAT_SAVE_IMAGE=1 for `make image`"
+    elif not digest == candidate.config_digest == tested.config_digest:
+        yield f"digest mismatch: built {digest or 'nothing'}, tested {tested.config_digest}"
+    if not re.fullmatch(r"[\w.-]+", candidate.version, re.ASCII):
         label = f"the image's version label {candidate.version!r}"
         yield f"{label} is missing or not a valid tag: see EMULATOR_VERSION"
     folder = local(committed.emulator_source)
     here = emulator.revision(folder) if folder.is_dir() else candidate.revision
-    if not COMMIT.fullmatch(candidate.revision) or not here.startswith(candidate.revision):
+    if not re.fullmatch("[0-9a-f]{40,64}", candidate.revision) or candidate.revision not in here:
         source = f"from {candidate.revision or 'no commit'}, not from a clean {here or 'commit'}"
         yield f"it was built {source}: commit, and run the gate again"
 
 
 def prepare(client: engine.Client, release: Release) -> None:
-    """Tag every image in the engine for its push, and note what the registry has of the version.
-
-    Raises RefusedError if that is not what was tested.
-    """
+    """Tag the images for their push. Raises RefusedError for other content in the registry."""
     reasons = []
     for candidate in release.candidates:
         platform, tested = candidate.platform, candidate.config_digest
@@ -126,10 +126,6 @@ def prepare(client: engine.Client, release: Release) -> None:
         if not image and images.digest_of(tar) != tested:
             raise RefusedError(f"digest mismatch: {tar} is not the {tested} that was tested")
         image = image or images.load(client, tar)
-        found = images.describe(client, image)
-        labels = (found.version, found.revision)
-        if labels != (candidate.version, candidate.revision):
-            raise RefusedError(f"{platform}: the image has other labels: {' '.join(labels)}")
         if images.STAND_IN in client.images.get(image).labels:
             raise RefusedError(f"{platform}: it was built on a stand-in of its base image")
         reference = release.platform_tag(candidate)

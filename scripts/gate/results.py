@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from gate.model import TestResult
 
-MESSAGE = 2000  # characters of a failure's message that are kept
+MESSAGE = 400  # characters of a failure's message that are kept
 Record = dict[str, Any]
 # Common Log Format, from the request line on (fact 22). A client in the emulator (urllib3) logs
 # alike, with a URL before it.
@@ -30,17 +29,12 @@ def records(path: Path) -> list[Record]:
 
 
 def unfinished(found: Sequence[Record]) -> list[str]:
-    """Return the tests that began and did not finish."""
     ended = {record.get("finished") for record in found}
     return [each["started"] for each in found if "started" in each and each["started"] not in ended]
 
 
 def tests(found: Sequence[Record], shard: str) -> dict[str, TestResult]:
-    """Return the result of each test that finished or failed, by id.
-
-    A test with several reports (set-up, call, subtests, tear-down) failed if one did (fact 7); it
-    passed only if its call ran. Seconds are those of its call; its class's set-up is the shard's.
-    """
+    """Return the result of each test that finished or failed, by id."""
     results: dict[str, TestResult] = {}
     for record in found:
         if test_id := record.get("started"):
@@ -56,7 +50,7 @@ def tests(found: Sequence[Record], shard: str) -> dict[str, TestResult]:
 
 
 def _add(result: TestResult, report: Record) -> None:
-    """Add one report of pytest to a test's result: the worst outcome counts."""
+    # Of set-up, call, subtests and tear-down a failed one counts (fact 7), and only a call passes.
     outcome, called = report["outcome"], report["when"] == "call"
     if called:
         result.seconds = max(result.seconds, report["seconds"])
@@ -85,10 +79,3 @@ def route(path: str) -> str:
     """Return a path without its query, ids as {}."""
     parts = path.partition("?")[0].split("/")
     return "/".join("{}" if ID.fullmatch(part) else part for part in parts)
-
-
-def attach(found: Sequence[tuple[float, str]], results: list[TestResult], ahead: float) -> None:
-    """Give each test what was answered while it ran, by an engine whose clock is so far ahead."""
-    for test in results:
-        during = (text for at, text in found if test.began <= at - ahead <= test.ended)
-        test.requests = dict(Counter(during))

@@ -1,24 +1,24 @@
 """The runner: the tests of one aws-sam-cli against one image, in shards, under the monitor."""
 
 import contextlib
-import functools
 import itertools
 import math
 import os
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gate import engine, environment, git, results, workspace
 from gate.images import Image
-from gate.model import Run, ShardResult, TestResult
+from gate.model import Run, ShardResult, TestResult, listed
 from gate.monitor import Watch, monitor
 from gate.results import Record
 from gate.samcli import Checkout
@@ -26,56 +26,46 @@ from gate.settings import Settings
 
 DURABLE = "tests/integration/**/test_*durable*.py"
 # Seconds of a test, measured on the real suite with four shards on two cores.
-SECONDS = {"test_invoke_durable.py": 16.0, "test_callback.py": 19.0}
-OTHER_SECONDS = 7.5
+SECONDS = defaultdict(lambda: 7.5, invoke_durable=16.0, callback=19.0)
 FULL = 1.2  # of an equal part for each slot; a shard's set-up takes 20 s, so few are best (fact 11)
-POLL = 0.2
 DRIFT = 2.0  # seconds; the clock of an engine in a virtual machine may jump (docker/for-mac#17)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Tests of one file for one pytest process: a class is set up in each process."""
-
     name: str
-    tests: list[str]
+    tests: list[str]  # of one file, for one pytest process
 
 
 @dataclass
 class Suite:
-    """What the shards of a run share. `numbers` counts the tests that have finished."""
-
     settings: Settings
     checkout: Checkout
     watch: Watch
     folder: Path
     run: Run
-    engine: dict[str, str] = field(default_factory=engine.environment)
-    began: float = field(default_factory=time.monotonic)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-    total: int = 0
-    is_baseline: bool = False
+    is_baseline: bool
 
 
 def jobs(settings: Settings) -> int:
-    """Return how many shards run at once: twice the cores, since a test waits half its time."""
-    return settings.compat_jobs or 2 * (os.cpu_count() or 1)
+    return settings.compat_jobs or 2 * (os.cpu_count() or 1)  # a test waits half its time
 
 
 def run(
     settings: Settings, checkout: Checkout, image: Image, folder: Path, tests: Sequence[str] = ()
 ) -> Run:
     """Run SAMCLI_TESTS, or some tests by id, against an image; run those that failed again."""
-    about = (checkout.ref, checkout.commit, checkout.version, checkout.requested_as)
-    found = Run(*about, checkout.compared)
-    label = f"{checkout.slug}.baseline" if tests else checkout.slug
+    began, c = time.monotonic(), checkout
+    found = Run(c.ref, c.commit, c.version, c.requested_as, c.compared)
+    label = f"{re.sub('[^A-Za-z0-9.]+', '-', c.ref)}-{c.commit[:7]}"
+    label += ".baseline" if tests else ""
     logs = workspace.results(image.platform) / "logs" / label
     logs.mkdir(parents=True)
-    watch = Watch(image, f"{workspace.clone_name()}-{secrets.token_hex(4)}", logs)
-    suite = Suite(settings, checkout, watch, folder / watch.name, found, is_baseline=bool(tests))
+    watch = Watch(image, f"{workspace.CLONE}-{secrets.token_hex(4)}", logs)
+    suite = Suite(settings, checkout, watch, folder / watch.name, found, bool(tests))
     with monitor(watch):
         _run_all(suite, list(tests) or _collect(suite))
-    found.seconds = round(time.monotonic() - suite.began, 1)
+    found.seconds = round(time.monotonic() - began, 1)
     found.unexpected = watch.unexpected
     _add_answers(suite)
     return found
@@ -83,7 +73,7 @@ def run(
 
 def _collect(suite: Suite) -> list[str]:
     """Return the ids of the tests in SAMCLI_TESTS; note what is missing, and what is left out."""
-    src, run = Path(suite.checkout.home, "src"), suite.run
+    src, run = suite.checkout.home / "src", suite.run
     paths = {entry: src / entry.partition("::")[0] for entry in suite.settings.samcli_tests}
     for file in set(src.glob(DURABLE)).difference(paths.values()):
         run.notes.append(f"not in SAMCLI_TESTS: {file.relative_to(src)}")
@@ -100,19 +90,18 @@ def _collect(suite: Suite) -> list[str]:
 
 
 def _run_all(suite: Suite, test_ids: list[str]) -> None:
-    """Run the tests in shards, then those that failed once more.
+    """Run the tests in shards, then those that failed once more, unless the run is red anyway.
 
-    Nothing is retried if the run will be red anyway: after a problem with a shard, or if more than
-    a quarter failed. With the published image a race must not make a regression pre-existing.
+    With the published image also if many failed: a race must not make a regression pre-existing.
     """
     run, number = suite.run, jobs(suite.settings)
     merged: dict[str, TestResult] = {}
     for attempt in range(1 + suite.settings.compat_reruns):
-        suite.total, suite.numbers = len(test_ids), itertools.count(1)
         shards = split(test_ids, number, f"retry{attempt}-" if attempt else "")
+        print(f"{run.ref}: {len(test_ids)} tests in {len(shards)} shards")
         with ThreadPoolExecutor(number) as pool:
             try:
-                found = list(pool.map(functools.partial(_run_shard, suite), shards))
+                found = list(pool.map(lambda shard: _run_shard(suite, shard), shards))
             except BaseException:
                 suite.watch.broken = "interrupted"
                 raise
@@ -133,27 +122,19 @@ def split(test_ids: Sequence[str], number: int, prefix: str = "") -> list[Shard]
     """Return shards for so many slots, the longest first: a file, or equal parts of a long one."""
     files = defaultdict[str, list[str]](list)
     for test_id in test_ids:
-        files[test_id.partition("::")[0]].append(test_id)
-    most = FULL * sum(map(_seconds, files.values())) / number
+        files[Path(test_id.partition("::")[0]).stem.removeprefix("test_")].append(test_id)
+    most = FULL * sum(len(ids) * SECONDS[stem] for stem, ids in files.items()) / number
     parts = []
-    for ids in files.values():
-        size = math.ceil(len(ids) / math.ceil(_seconds(ids) / most))
-        parts += [ids[at : at + size] for at in range(0, len(ids), size)]
-    parts.sort(key=_seconds, reverse=True)
-    stems = [_file(ids).stem.removeprefix("test_") for ids in parts]
-    return [Shard(f"{prefix}{stems[at]}-{at}", ids) for at, ids in enumerate(parts)]
-
-
-def _file(ids: list[str]) -> Path:
-    return Path(ids[0].partition("::")[0])
-
-
-def _seconds(ids: list[str]) -> float:
-    return len(ids) * SECONDS.get(_file(ids).name, OTHER_SECONDS)
+    for stem, ids in files.items():
+        size = math.ceil(len(ids) / math.ceil(len(ids) * SECONDS[stem] / most))
+        for at in range(0, len(ids), size):
+            part = ids[at : at + size]
+            parts.append((len(part) * SECONDS[stem], stem, part))
+    parts.sort(key=lambda part: part[0], reverse=True)
+    return [Shard(f"{prefix}{stem}-{at}", part) for at, (_, stem, part) in enumerate(parts)]
 
 
 def _run_shard(suite: Suite, shard: Shard) -> Collection[TestResult]:
-    """Run one shard; note it and its problems in the run, and return the results of its tests."""
     if suite.watch.broken:
         return []
     began = time.monotonic()
@@ -165,6 +146,8 @@ def _run_shard(suite: Suite, shard: Shard) -> Collection[TestResult]:
         without = f"{missing} of its {len(shard.tests)} tests have no result"
         suite.run.problems.append(f"{_ending(suite, shard, code, found)}; {without}")
     seconds = round(time.monotonic() - began, 1)
+    outcomes = listed(test.outcome for test in tests.values())
+    print(f"{suite.run.ref}: {shard.name}: {outcomes} in {seconds:.0f} s")
     suite.run.shards.append(ShardResult(shard.name, seconds, [_log(suite, shard)]))
     return tests.values()
 
@@ -180,17 +163,16 @@ def _ending(suite: Suite, shard: Shard, code: int | None, found: list[Record]) -
 
 
 def _log(suite: Suite, shard: Shard) -> str:
-    """Return the file of what a shard prints, relative to the gate's folder."""
     return str((suite.watch.logs / f"suite-{shard.name}.log").relative_to(workspace.ROOT))
 
 
 def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list[Record]]:
     """Run pytest in a new worktree; return its exit code, None if ended here, and the records."""
     checkout, watch = suite.checkout, suite.watch
-    python = Path(checkout.home, "venv/bin/python")
+    python = checkout.home / "venv/bin/python"
     tree = git.worktree(checkout.source, checkout.commit, suite.folder / shard.name / "tree")
     name, tag = f"{watch.name}-{shard.name}", watch.image.reference.rpartition(":")[2]
-    environ = environment.of_shard(python, tree, name, tag) | suite.engine
+    environ = environment.of_shard(python, tree, name, tag) | engine.environment()
     # Test ids are below --rootdir, wherever a pytest.ini lies.
     command = [str(python), "-m", "pytest", f"--rootdir={tree}", "-p", "sam_compat_plugin"]
     command += [*options, *shard.tests]
@@ -199,8 +181,11 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list
         process = subprocess.Popen(  # pytest's capture gives it an empty stdin
             command, cwd=tree, env=environ, stdout=log, stderr=log, start_new_session=True
         )
+        deadline = time.monotonic() + suite.settings.compat_timeout
         try:
-            code = _wait(suite, process, records)
+            while process.poll() is None and not watch.broken and time.monotonic() < deadline:
+                time.sleep(0.2)
+            code = process.returncode
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: of zombies
                 os.killpg(process.pid, signal.SIGKILL)
@@ -210,24 +195,7 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list
     return code, found
 
 
-def _wait(suite: Suite, process: "subprocess.Popen[bytes]", records: Path) -> int | None:
-    """Print each test that ends, until the process ends or has to be killed."""
-    deadline, shown = time.monotonic() + suite.settings.compat_timeout, 0
-    while True:
-        code = process.poll()
-        ended = list(results.tests(results.records(records), "").values())
-        for test in ended[shown:]:
-            at = f"[{next(suite.numbers)}/{suite.total}] {time.monotonic() - suite.began:.0f} s"
-            name = test.id.partition("::")[2]
-            print(f"{suite.run.ref} {at}: {name} {test.outcome} {test.seconds:.1f} s", flush=True)
-        shown = len(ended)
-        if code is not None or suite.watch.broken or time.monotonic() > deadline:
-            return code
-        time.sleep(POLL)
-
-
 def _add_answers(suite: Suite) -> None:
-    """Add to each shard what its emulators were, and to each test what they answered."""
     run, watch = suite.run, suite.watch
     drift = watch.clocks[1] - watch.clocks[0]
     if abs(drift) > DRIFT:
@@ -242,6 +210,8 @@ def _add_answers(suite: Suite) -> None:
         started = shard.containers.get(watch.image.image_id, 0)
         # One that crashed counts only if a request was answered.
         shard.answered = started > (0 if answered else watch.crashed[shard.name])
-        if abs(drift) <= DRIFT:
-            tests = [test for test in run.tests if test.shard == shard.name]
-            results.attach(answered, tests, watch.clocks[0])
+        for test in run.tests:
+            if test.shard == shard.name and abs(drift) <= DRIFT:
+                ahead = watch.clocks[0]
+                during = (text for at, text in answered if test.began <= at - ahead <= test.ended)
+                test.requests = dict(Counter(during))

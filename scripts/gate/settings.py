@@ -1,6 +1,7 @@
 """The settings: .env.example, then .env, then the environment; later wins."""
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from gate.workspace import ROOT
 # The platforms that images are published for, with the name that their tags carry.
 PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")  # an unknown name of ours is a mistake
-NOT_SETTINGS = {"COMPAT_REQUIRE_ENGINE"}  # of the template's tests
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
 UNMATCHED = re.compile(r"^[/!:-]|[{}:!]")  # git reads these literally: the glob guards nothing
 Words = tuple[str, ...]  # separated by spaces
@@ -67,15 +67,16 @@ def local(value: str) -> Path:
 
 
 def _file(name: str) -> dict[str, str]:
-    return _known(dotenv_values(ROOT / name, interpolate=False), name)
+    path = ROOT / name
+    # Another program's lines may be of another encoding.
+    text = path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
+    return _known(dotenv_values(stream=io.StringIO(text), interpolate=False), name)
 
 
 def _known(values: Mapping[str, str | None], layer: str) -> dict[str, str]:
-    """Return the settings among other programs' variables, which are never printed.
-
-    A name is meant as a setting by our prefixes, in files also by its likeness to a setting's.
-    """
-    for name in values.keys() - KNOWN.keys() - NOT_SETTINGS:
+    """Return the settings among other programs' variables, which are never printed."""
+    # A name is meant as a setting by our prefixes, in files also by its likeness to a setting's.
+    for name in values.keys() - KNOWN.keys():
         ours = name.startswith(PREFIXES)
         near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5 if ours else 0.9)
         if ours or (near and layer != "the environment"):
@@ -92,9 +93,8 @@ def _checked(values: Mapping[str, str]) -> Settings:
     if not settings.samcli_refs + settings.samcli_compared_refs:
         raise GateError("SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty: name a ref in one")
     if PUBLISHED_TAG.fullmatch(settings.emulator_tag):
-        raise GateError(
-            f"EMULATOR_TAG={settings.emulator_tag} could be published: use one like pr-1"
-        )
+        tag = settings.emulator_tag
+        raise GateError(f"EMULATOR_TAG={tag} could be published: use one like pr-1")
     if wrong := set(settings.publish_platforms) - PLATFORMS.keys():
         raise GateError(f"PUBLISH_PLATFORMS: {wrong.pop()} is not one of {', '.join(PLATFORMS)}")
     for glob in filter(UNMATCHED.search, settings.gated_paths):

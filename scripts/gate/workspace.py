@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import platform as machine
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,34 +16,25 @@ CACHE, COMPAT = ROOT / ".cache", ROOT / ".compat"
 MEMORY = Path("/dev/shm")  # Linux's file system in memory
 VERDICT, SUMMARY = "verdict.json", "summary.md"
 PREFIX = "sam-compat-"  # of the names of what any clone makes in an engine
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# A name of this clone: a later run finds by it what a killed one left.
+CLONE = f"{PREFIX}{hashlib.sha256(f'{platform.node()}:{ROOT}'.encode()).hexdigest()[:8]}"
+VERSION = (ROOT / "scripts/VERSION").read_text().strip()
 
 
 def results(platform: str) -> Path:
-    return COMPAT / platform.replace("/", "-")
+    folder = COMPAT / platform.replace("/", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def clone_name() -> str:
-    """Return a name of this clone: a later run finds by it what a killed one left."""
-    return f"{PREFIX}{hashlib.sha256(f'{machine.node()}:{ROOT}'.encode()).hexdigest()[:8]}"
-
-
-def version() -> str:
-    return (ROOT / "scripts/VERSION").read_text().strip()
-
-
-def delete_verdict(platform: str = "") -> None:
-    """Remove the earlier verdict of a platform, by default this machine's."""
-    architecture = ARCHITECTURES.get(machine.machine(), machine.machine())
-    for name in (VERDICT, SUMMARY):
-        (results(platform or f"linux/{architecture}") / name).unlink(missing_ok=True)
+def delete_verdicts() -> None:
+    for path in (*COMPAT.glob(f"*/{VERDICT}"), *COMPAT.glob(f"*/{SUMMARY}")):
+        path.unlink()
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    for folder in (CACHE, COMPAT):
-        folder.mkdir(exist_ok=True)
-        (folder / ".gitignore").write_text("*\n")
+    CACHE.mkdir(exist_ok=True)
     (CACHE / "uv.toml").touch()  # ends uv's search for the settings of parent folders (fact 29)
     with (CACHE / "lock").open("w") as held:
         try:
@@ -55,11 +46,7 @@ def lock() -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is either there whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.half")
-    half.write_text(json.dumps(value, indent=2) + "\n")
-    half.replace(path)
+    path.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, *, remedy: str) -> Any:

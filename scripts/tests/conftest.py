@@ -127,7 +127,7 @@ class Gate:
 
     root: Path
     settings: dict[str, str]
-    made: dict[str, bytes] = field(default_factory=dict, repr=False)
+    made: bytes = b""
 
     def environ(self, **settings: str) -> dict[str, str]:
         """Return this process's environment without what make, a job or a user set in it."""
@@ -177,13 +177,12 @@ class Gate:
 
     def prepare(self) -> None:
         """Make the candidate and install aws-sam-cli by this gate's settings, if not yet done."""
-        places = {"image": ".compat/*/candidate.json", "samcli": ".cache/samcli.json"}
-        for target, there in places.items():
-            found = next(self.root.glob(there), None)
-            if not found or found.read_bytes() != self.made.get(target):
+        found = next(self.root.glob(".compat/*/candidate.json"), None)
+        if not found or found.read_bytes() != self.made:
+            for target in ("image", "samcli"):
                 done = self.make(target)
                 assert done.returncode == 0, done.stdout
-                self.made[target] = next(self.root.glob(there)).read_bytes()
+            self.made = next(self.root.glob(".compat/*/candidate.json")).read_bytes()
 
     def judged(self, tests: str, **settings: str) -> Judged:
         """Run compat.py alone; its exit code, its last line and the verdict must agree."""
@@ -212,10 +211,9 @@ class Gate:
 def copy_template(root: Path) -> Path:
     """Copy what a user copies. File times are kept, so that this test run's venv serves it too."""
     (root / ".cache").mkdir(parents=True)
-    (root / ".cache/.gitignore").write_text("*\n")
     (root / ".cache/venv").symlink_to(sys.prefix)
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=IGNORED)
-    for name in ("Makefile", ".env.example"):
+    for name in ("Makefile", ".env.example", ".gitignore"):
         shutil.copy2(ROOT / name, root / name)
     COPIES.append(root)
     return root
@@ -235,8 +233,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def missing(reason: str) -> None:
-    """Skip, or fail with COMPAT_REQUIRE_ENGINE=1."""
-    if os.environ.get("COMPAT_REQUIRE_ENGINE") == "1":
+    """Skip, or fail with REQUIRE_ENGINE=1."""
+    if os.environ.get("REQUIRE_ENGINE") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

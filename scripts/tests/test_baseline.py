@@ -46,7 +46,7 @@ def compare(monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | GateError) -
     nothing: Any = None
     monkeypatch.setattr(baseline, "pull_published", lambda *arguments: PUBLISHED)
     monkeypatch.setattr(runner, "run", rerun)
-    baseline.attribute(nothing, load_committed(), nothing, CANDIDATE, Path(), run)
+    baseline.attribute(load_committed(), nothing, CANDIDATE, Path(), run)
     return run.tests[0].attribution
 
 
@@ -162,4 +162,4 @@ def test_published_image_that_cannot_be_compared_with(
     for tag, says in (("none", "cannot be pulled"), ("same", ":same is the candidate itself")):
         of_tag = dataclasses.replace(settings, compat_baseline=tag)
         with pytest.raises(GateError, match=f"^no baseline: .*{says}"):
-            baseline.pull_published(docker_client, of_tag, candidate)
+            baseline.pull_published(of_tag, candidate)

@@ -64,6 +64,13 @@ def test_a_file_that_is_moved_out_and_a_folder_that_becomes_a_link_are_gated(
     assert wanted <= set(repository.lines())
 
 
+def test_in_a_hook_git_still_reads_this_repository(repository: Changed) -> None:
+    repository.write("src/a.py")
+    names = ("DIR", "INDEX_FILE", "WORK_TREE", "OBJECT_DIRECTORY", "LITERAL_PATHSPECS")
+    hook = {f"GIT_{name}": str(repository.root.parent / "elsewhere") for name in names}
+    assert repository.lines(**hook) == ["gated=true", "M src/a.py"]
+
+
 def test_what_the_base_did_meanwhile_does_not_count(repository: Changed) -> None:
     git("checkout", "--quiet", "-b", "topic", cwd=repository.root)
     repository.write("docs/b.md")

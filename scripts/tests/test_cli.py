@@ -1,13 +1,19 @@
-"""How a script ends, and what it prints of the programs that it calls."""
+"""How a script starts and ends, and what it prints of the programs that it calls."""
 
+import fcntl
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gate import workspace
+from gate.cli import GateError
 from gate.workspace import ROOT
+
+from .conftest import Gate, commit_all, git
 
 START = """
 import os, signal, sys
@@ -81,3 +87,24 @@ def test_outputs_of_a_github_step_are_added(tmp_path: Path) -> None:
     script("github_output(gated='true', digest_x='1')", GITHUB_OUTPUT=f"{tmp_path}/output")
     assert (tmp_path / "output").read_text() == "earlier=1\ngated=true\ndigest-x=1\n"
     assert script("github_output(gated='true')", GITHUB_OUTPUT="").returncode == 0
+
+
+def test_a_run_beside_another_one_is_refused_and_leaves_its_verdict(template: Gate) -> None:
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    verdict = template.root / f".compat/linux-{machine}/verdict.json"
+    verdict.parent.mkdir(parents=True)
+    verdict.touch()
+    with (template.root / ".cache/lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = template.script("compat.py")
+    assert done.stdout.startswith("error: another run is working in this clone: ")
+    assert (done.returncode, verdict.exists()) == (2, True)
+    commit_all(template.root)
+    assert git("ls-files", ".cache", ".compat", cwd=template.root) == ""
+
+
+def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text("{")
+    for name in ("half.json", "missing.json"):
+        with pytest.raises(GateError, match=rf"/{name} is missing or damaged: run it again$"):
+            workspace.read_json(tmp_path / name, remedy="run it again")

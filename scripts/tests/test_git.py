@@ -80,11 +80,3 @@ def test_neither_the_users_line_endings_nor_hooks_change_the_files(
     (tmp_path / "gitconfig").write_text(f"[core]\nautocrlf=true\nhooksPath={tmp_path}/hooks\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
     assert (check_out(repository, "develop") / "file").read_bytes() == b"three\n"
-
-
-@pytest.mark.parametrize("name", ["DIR", "WORK_TREE", "OBJECT_DIRECTORY"])
-def test_in_a_hook_git_still_reads_the_repository_it_is_asked_for(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv(f"GIT_{name}", "/nowhere")
-    assert (check_out(repository, "develop") / "file").read_text() == "three\n"

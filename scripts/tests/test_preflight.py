@@ -33,7 +33,7 @@ def place(client: DockerClient, jobs: int = 2) -> Path:
     with preflight.worktrees(client, jobs) as folder:
         assert folder.is_dir()
     assert list(folder.parent.iterdir()) == []
-    assert not client.containers.list(all=True, filters={"name": workspace.clone_name()})
+    assert not client.containers.list(all=True, filters={"name": workspace.CLONE})
     return folder.parent
 
 
@@ -48,7 +48,7 @@ def test_worktrees_are_in_memory_if_it_has_room(
     docker_client: DockerClient, places: tuple[Path, Path]
 ) -> None:
     memory, cache = places
-    (memory / f"{workspace.clone_name()}-of-a-run-that-was-killed").mkdir()
+    (memory / f"{workspace.CLONE}-of-a-run-that-was-killed").mkdir()
     assert place(docker_client) == memory
     assert place(docker_client, jobs=10**9) == cache
 

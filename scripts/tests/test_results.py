@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gate import results
-from gate.model import TestResult
 
 ONE, TWO = "tests/test_a.py::TestX::test_one", "tests/test_a.py::TestX::test_two[a::b/c.py]"
 
@@ -144,12 +143,6 @@ def test_answers_are_joined_to_the_test_that_ran_by_the_engines_clock(tmp_path: 
         tmp_path=tmp_path,
     )
     assert [text for _, text in found][::3] == ["GET /health 200", "POST /e/{} 500"]
-    test = TestResult(ONE, "failed", shard="a-1", began=2.0, ended=5.0)
-    results.attach(found, [test], 0.0)
-    assert test.requests == {"GET /e/{} 404": 2}
-    test.began, test.ended = test.began - 60.0, test.ended - 60.0
-    results.attach(found, [test], 60.0)
-    assert test.requests == {"GET /e/{} 404": 2}, "the engine's clock is a minute ahead"
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def reasons(run: Run) -> list[str]:
 
 
 def test_green() -> None:
-    assert reasons(good()) == rules.moved_tag(CANDIDATE, "sha256:good") == []
+    assert reasons(good()) == []
 
 
 def test_rule_1_problem_of_a_shard() -> None:
@@ -105,24 +105,13 @@ def test_rule_4_candidate_answered_and_another_shard_of_the_file_may_need_none()
 
 def test_rule_4_another_image_of_the_repository() -> None:
     run = good()
-    run.shards[0].containers["sha256:bad"] = 1
-    (reason,) = reasons(run)
-    assert reason.startswith("another image of repo/emulator ran: ")
     run.unexpected = ["x from repo/emulator:latest (sha256:bad)"]
     assert reasons(run) == [f"another image of repo/emulator ran: {run.unexpected[0]}"]
-
-
-def test_rule_5_moved_tag() -> None:
-    for now in ("sha256:bad", ""):
-        (reason,) = rules.moved_tag(CANDIDATE, now)
-        assert reason.startswith("repo/emulator:pr-1 was moved from sha256:good to ")
 
 
 def test_ref_that_was_not_tested() -> None:
     found = rules.reasons_against(REQUIRED, CANDIDATE, [good("develop")])
     assert found == ["aws-sam-cli v1.0.0 was not tested"]
-    none = REQUIRED | {"samcli_refs": [], "samcli_compared_refs": []}
-    assert rules.reasons_against(none, CANDIDATE, []) == ["no aws-sam-cli was tested"]
 
 
 def test_of_a_compared_ref_what_got_worse_no_evidence_and_no_pass_are_red() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import docker
 import pytest
 
 from gate import engine, git, runner, workspace
@@ -72,9 +73,10 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, drift: float) -> Run:
     monkeypatch.setattr(runner, "monitor", monitor)
     monkeypatch.setattr(git, "worktree", worktree)
     monkeypatch.setattr(engine, "call", lambda *command, **options: CONTEXT)
+    monkeypatch.setattr(docker, "from_env", lambda **options: None)
     (folder / "venv").symlink_to(sys.prefix)
     worktree("", "", folder / "src")
-    checkout: Any = SimpleNamespace(home=folder, source="", slug="develop", ref="develop")
+    checkout: Any = SimpleNamespace(home=folder, source="", ref="develop")
     checkout.commit, checkout.version, checkout.requested_as = "c" * 40, "1.164.0", ["develop"]
     checkout.compared = False
     settings = dataclasses.replace(load_committed(), samcli_tests=("tests/test_it.py",))

@@ -1,5 +1,6 @@
 """The settings: three layers, misspelt names, and a .env that belongs to other programs too."""
 
+import codecs
 import re
 import shutil
 from pathlib import Path
@@ -87,7 +88,8 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one(root: Path, name: str)
 def test_a_line_of_another_program_is_no_error_and_is_never_printed(
     root: Path, line: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    (root / ".env").write_text(f"COMPAT_RERUNS=3\n{line}\nSAMCLI_REFS=mine\n")
+    text = f"COMPAT_RERUNS=3\n{line} # é\nSAMCLI_REFS=mine\n"
+    (root / ".env").write_bytes(codecs.BOM_UTF8 + text.encode("latin-1"))
     assert (load().compat_reruns, load().samcli_refs) == (3, ("mine",))
     assert SECRET not in "".join(capfd.readouterr()) + caplog.text
     assert refused(root, f"{line}\nCOMPAT_RERUNS=x\n").startswith("COMPAT_RERUNS=x: ")

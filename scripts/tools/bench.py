@@ -20,7 +20,7 @@ from gate.settings import load
 def main() -> int:
     settings, client = load(), engine.connect()
     candidate, _ = images.load_candidate(engine.platform(client))
-    home = Path(samcli.installed(settings)[0].home)
+    home = samcli.install_all(settings)[0].home
     ours = {
         "PATH": f"{home}/venv/bin{os.pathsep}{os.environ['PATH']}",
         "SAM_CLI_DEV": "1",

@@ -58,8 +58,8 @@ def compat(version: str, baseline: str, consumer: Path, platform: str) -> model.
         "COMPAT_MIN_PASSED": "10",
         "COMPAT_BASELINE": baseline,
     }
-    print(f"\n=== emulator {version}", flush=True)
-    workspace.delete_verdict(platform)
+    print(f"\n=== emulator {version}")
+    workspace.delete_verdicts()
     subprocess.run(["make", "compat"], cwd=workspace.ROOT, env=os.environ | settings)
     if not (workspace.results(platform) / workspace.VERDICT).exists():
         raise GateError(f"emulator {version} could not be tested (see above)")

@@ -14,20 +14,17 @@ class Probe(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        if self.path == "/all":
-            self.wfile.write(check().encode())
-
-
-def check():
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    step = "folder"
-    try:
-        open("/worktrees/probe").close()
-        step = "host"
-        direct.open(f"http://host.docker.internal:{PORT}/", timeout=5)
-    except OSError as error:
-        return f"{step} {error}"
-    return "ok"
+        if self.path != "/all":
+            return
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        step = "folder"
+        try:
+            open("/worktrees/probe").close()
+            step = "host"
+            direct.open(f"http://host.docker.internal:{PORT}/", timeout=5)
+            self.wfile.write(b"ok")
+        except OSError as error:
+            self.wfile.write(f"{step} {error}".encode())
 
 
 http.server.ThreadingHTTPServer(("", PORT), Probe).serve_forever()

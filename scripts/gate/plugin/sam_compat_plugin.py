@@ -1,9 +1,11 @@
-"""A pytest plugin in the suite's own processes: standard library and pytest's hooks only."""
+"""A pytest plugin in the suite's own processes: pytest's hooks, and aws-sam-cli's docker only."""
 
 import json
 import os
 import time
 from pathlib import Path
+
+from docker.models.containers import ContainerCollection
 
 RECORDS = Path(os.environ["SAM_COMPAT_RECORDS"])
 WORKTREE = os.environ["SAM_COMPAT_WORKTREE"] + os.sep
@@ -36,21 +38,15 @@ def pytest_runtest_logfinish(nodeid):
     write(finished=nodeid)
 
 
-def pytest_configure(config):
-    """List only those function containers that mount something of this worktree.
+def list_own(self, *args, **kwargs):
+    """Of function containers list only those that mount something of this worktree.
 
     sam-cli's start-lambda tests remove all that came up since their class began: other shards' too.
     """
-    try:
-        from docker.models.containers import ContainerCollection
-    except ImportError:
-        return
-    list_all = ContainerCollection.list
+    listed = list_all(self, *args, **kwargs)
+    if "sam.cli.container.type" not in str(kwargs.get("filters")):
+        return listed
+    return [each for each in listed if WORKTREE in str(each.attrs.get("Mounts"))]
 
-    def list_own(self, *args, **kwargs):
-        listed = list_all(self, *args, **kwargs)
-        if "sam.cli.container.type" not in str(kwargs.get("filters")):
-            return listed
-        return [each for each in listed if WORKTREE in str(each.attrs.get("Mounts"))]
 
-    ContainerCollection.list = list_own
+list_all, ContainerCollection.list = ContainerCollection.list, list_own

@@ -1,7 +1,6 @@
-"""Let `samdev` start as fast as `sam`. Python imports this at every start in the suite.
+"""Let `samdev` start as fast as `sam`: without checking imports for PyInstaller (fact 10).
 
-`samdev` (aws-sam-cli installed with SAM_CLI_DEV=1) imports the whole of aws-sam-cli at every start
-and checks later imports for PyInstaller (fact 10); the `sam` that users have does neither.
+Python imports this module at every start in the suite.
 """
 
 import gc
