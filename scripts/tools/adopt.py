@@ -8,25 +8,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from gate.cli import GateError, run_main, stream
-from gate.git import environment, git
+from gate.git import git
 from gate.workspace import ROOT
 
-RELEASE = ".github/workflows/ecr-release.yml"
-WORKFLOWS = (RELEASE, ".github/workflows/sam-cli-compat.yml", ".github/workflows/promote.yml")
+WORKFLOWS, RELEASE = ".github/workflows", ".github/workflows/ecr-release.yml"
 UNITED = (".gitignore", ".gitattributes")  # with the host's own, if the gate is at its top
-OTHERS = ("Makefile", ".env.example", "scripts", "docs/CONTRACT.md", "docs/RELEASING.md")
-LEFT_OUT = (":!scripts/tools", ":!scripts/tests", ":!scripts/*-dev.txt", ":!scripts/*.in")
+COPIED = (WORKFLOWS, *UNITED, "Makefile", ".env.example", "scripts", "docs")
+LEFT_OUT = (f":!{WORKFLOWS}/ci.yml", ":!scripts/tools", ":!scripts/tests", ":!*-dev.txt", ":!*.in")
 FOLDER_MARK = re.compile(r"(?<![\w./])\./(?=\n|\.compat|\.cache)")
 PIN = re.compile(r"(uses: [^@\s]+)@(.+)")
-IDENTITY = ("-c", "user.name=template", "-c", "user.email=template@localhost")
 TO_DO = """Check these in {0}/.env.example, then read {0}/docs/RELEASING.md:
   EMULATOR_SOURCE     the folder of the emulator's Dockerfile, seen from the gate's folder
-  EMULATOR_PREBUILD   what runs there before `docker build`; empty if nothing does
+  EMULATOR_PREBUILD   what runs there before `docker build`, if anything
   GATED_PATHS         every path that shapes the image, seen from the repository's top
-  RELEASE_TAG_PREFIX  how the emulator's part of a release's tag begins, such as testing-v
-  PUBLISH_REPOSITORY  where releases are pushed; empty: EMULATOR_REPOSITORY"""
+  RELEASE_TAG_PREFIX  how the emulator's part of a release's tag begins, such as testing-v"""
 
 
 def main() -> int:
@@ -48,49 +44,46 @@ def main() -> int:
             if there := [name for name in files - {RELEASE, *UNITED} if (host / name).exists()]:
                 raise GateError(f"{host} has {', '.join(there)} already: name another FOLDER")
             print(git("rm", "--ignore-unmatch", RELEASE, cwd=host, failure="git rm failed"))
-        keep_pins(host, old, new)
+        keep_pins_of_dependabot(host, old, new)
         merge(host, old, new)
     print(f"Staged the gate of {commit[:12]} in {host / folder}\n{TO_DO.format(folder)}")
     return 0
 
 
 def export(commit: str, folder: Path, tree: Path) -> None:
-    """Write what a host gets of a commit to `tree`, as it lies in the host."""
+    archive = ("archive", f"--prefix={folder}/", f"--output={tree}.tar", commit)
     missing = f"{commit[:12]} is not in this clone of the template: git fetch --unshallow"
-    copied = (*WORKFLOWS, *UNITED, *OTHERS)  # an older commit may lack some
-    found = git("ls-tree", "--name-only", commit, *copied, cwd=ROOT, failure=missing).split()
-    archive = ("archive", f"--prefix={folder}/", f"--output={tree}.tar", commit, *found, *LEFT_OUT)
-    git(*archive, cwd=ROOT, failure="git archive failed")
+    git(*archive, *COPIED, *LEFT_OUT, cwd=ROOT, failure=missing)
     shutil.unpack_archive(f"{tree}.tar", tree)
     (tree / folder / ".github").rename(tree / ".github")
     (tree / folder / "scripts/ADOPTED").write_text(f"{commit}\n")
-    for workflow in tree.glob(".github/workflows/*"):
+    for workflow in (tree / WORKFLOWS).iterdir():
         workflow.write_text(FOLDER_MARK.sub(f"{folder}/", workflow.read_text()))
 
 
-def keep_pins(host: Path, old: Path, new: Path) -> None:
-    """Write the pins that moved in the host, as Dependabot moves them, to both exports."""
-    own = "\n".join((host / name).read_text() for name in WORKFLOWS if (host / name).exists())
-    before = "\n".join(workflow.read_text() for workflow in old.glob(".github/workflows/*"))
-    moved = dict(set(PIN.findall(own)) - set(PIN.findall(before)))
-    for workflow in (*old.glob(".github/workflows/*"), *new.glob(".github/workflows/*")):
+def keep_pins_of_dependabot(host: Path, old: Path, new: Path) -> None:
+    exports = [*old.rglob("*.yml"), *new.rglob("*.yml")]  # workflows
+    there = {host / WORKFLOWS / workflow.name for workflow in exports}
+    own = {pin for path in there if path.exists() for pin in PIN.findall(path.read_text())}
+    moved = dict(own.difference(*(PIN.findall(path.read_text()) for path in old.rglob("*.yml"))))
+    for workflow in exports:
         text = workflow.read_text()
         workflow.write_text(PIN.sub(lambda pin: f"{pin[1]}@{moved.get(pin[1], pin[2])}", text))
 
 
 def merge(host: Path, old: Path, new: Path) -> None:
-    # The host fetches commits of them: of the template's own objects it would have only the ids.
-    # Unlike `git apply`, a merge goes on where the host has removed or renamed a file.
+    # By commits that the host fetches: `git apply` would stop at a file that the host has removed.
     store = new.with_name("store")
     for tree in (old, new):
         tree.mkdir(exist_ok=True)
-        to = (f"--git-dir={store}", f"--work-tree={tree}", *IDENTITY)
-        for step in ("init", "add --force --all", "commit --allow-empty --no-gpg-sign -m gate"):
+        to = (f"--git-dir={store}", f"--work-tree={tree}")
+        commit = "-c user.name=gate -c user.email=gate commit --allow-empty --no-gpg-sign -m gate"
+        for step in ("init", "add --force --all", commit):
             git(*to, *step.split(), cwd=tree, failure=f"git {step} failed")
     git("fetch", "--quiet", "--no-tags", store, "HEAD", cwd=host, failure="git fetch failed")
     (store / "union").write_text("/.gitignore merge=union\n/.gitattributes merge=union\n")
     pick = ["git", "-c", f"core.attributesFile={store}/union", "cherry-pick", "--no-commit"]
-    stream([*pick, "FETCH_HEAD"], cwd=host, env=environment(), failure="resolve the conflicts")
+    stream([*pick, "FETCH_HEAD"], cwd=host, failure="resolve the conflicts")
 
 
 if __name__ == "__main__":
