@@ -225,6 +225,12 @@ def template(tmp_path: Path) -> Gate:
     return Gate(copy_template(tmp_path / "template"), {})
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: several processes share the modules."""
+    for mark in ("engine", "replay"):
+        items.sort(key=lambda item: item.get_closest_marker(mark) is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each reason for skips once."""
     skipped = terminalreporter.getreports("skipped")
