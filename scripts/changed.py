@@ -11,12 +11,9 @@ from gate.settings import Settings, load, local
 from gate.workspace import ROOT
 
 # They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
-OWN = (
-    *("Makefile", "makefile", "GNUmakefile", ".env.example", ".gitattributes", "scripts"),
-    ":(top,glob).github/workflows/sam-cli-compat.y*ml",
-    ":(top,glob).github/workflows/ecr-release.y*ml",
-    ":(top,glob).github/workflows/promote.y*ml",
-)
+OWN = ["Makefile", ".env.example", ".gitattributes", "scripts"]
+WORKFLOWS = ("sam-cli-compat", "ecr-release", "promote")
+OWN += [f":(top).github/workflows/{name}.yml" for name in WORKFLOWS]
 
 
 def main() -> int:

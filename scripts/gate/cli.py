@@ -65,6 +65,13 @@ def stream(command: Sequence[str | Path] | str, *, failure: str, **options: Any)
         raise GateError(f"{failure} (exit code {done.returncode}, see above)")
 
 
+def uv_environment() -> dict[str, str]:
+    """Return an environment with pip's index: uv does not read pip's settings (pypa/build#246)."""
+    listing = call([sys.executable, "-m", "pip", "config", "list"], failure="pip config failed")
+    index = re.search(r"(?m)^\S+\.index-url='(.+)'$", listing)
+    return ({"UV_INDEX_URL": index[1]} if index else {}) | os.environ
+
+
 def without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "", text)
 

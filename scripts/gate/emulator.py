@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from gate import engine, git, workspace
-from gate.cli import GateError, stream, without_secrets
+from gate.cli import GateError, stream, uv_environment, without_secrets
 from gate.images import LABEL
 from gate.settings import Settings, local
 
@@ -57,7 +57,7 @@ def build(settings: Settings) -> str:
     labels = {"revision": revision(folder), "source": origin}  # before the prebuild adds files
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # uv is there
     # An attestation would turn a pushed image into an index (fact 19).
-    environ = os.environ | {"PATH": path, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    environ = uv_environment() | {"PATH": path, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     if command := settings.emulator_prebuild:
         stream(command, failure="EMULATOR_PREBUILD failed", cwd=folder, env=environ)
     # Without a version the Dockerfile's own label stays.

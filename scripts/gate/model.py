@@ -45,24 +45,17 @@ class TestResult:
 
 @dataclass
 class ShardResult:
-    """What one pytest process left; `containers` counts its emulators' starts by image id.
-
-    `answered`: an emulator of the tested image answered a request, or did not end by itself.
-    """
-
     name: str
     seconds: float = 0.0
     logs: list[str] = field(default_factory=list)
-    containers: dict[str, int] = field(default_factory=dict)
-    answered: bool = False
+    containers: dict[str, int] = field(default_factory=dict)  # emulators' starts by image id
+    answered: bool = False  # one of the tested image did, or at least it did not end by itself
 
 
 @dataclass
 class Difference:
-    """A route and the statuses that failing tests got; a side is empty if it was not requested."""
-
     route: str
-    candidate: list[int]
+    candidate: list[int]  # statuses that failing tests got, none if they did not request it
     baseline: list[int]
     tests: list[str] = field(default_factory=list)
 

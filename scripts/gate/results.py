@@ -11,8 +11,7 @@ from gate.model import TestResult
 
 MESSAGE = 400  # characters of a failure's message that are kept
 Record = dict[str, Any]
-# Common Log Format, from the request line on (fact 22). A client in the emulator (urllib3) logs
-# alike, with a URL before it.
+# Common Log Format (fact 22). A client in the emulator (urllib3) logs alike, after a URL.
 ANSWERED = re.compile(
     r'(?<!\S)(?P<client>https?://\S+ )?"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[0-9.]+" '
     r"(?P<status>[0-9]{3}) (-|[0-9]+)(?!\S)"

@@ -1,14 +1,13 @@
 """aws-sam-cli: which commits the refs name, and each of them installed in its own venv."""
 
 import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate import git, workspace
-from gate.cli import call, stream
+from gate.cli import call, stream, uv_environment
 from gate.settings import Settings
 
 
@@ -52,7 +51,7 @@ def _install(home: Path, wanted: str, url: str, commit: str) -> str:
     shutil.rmtree(home, ignore_errors=True)
     git.worktree(url, commit, home / "src")
     uv = str(Path(sys.executable).with_name("uv"))
-    environ = os.environ | {"SAM_CLI_DEV": "1"}
+    environ = uv_environment() | {"SAM_CLI_DEV": "1"}
     # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip (fact 8).
     command = [uv, "venv", "--quiet", "--seed", f"--python={wanted}", "venv"]
     failure = f"Python {wanted} was not found: install it or change SAMCLI_PYTHON"

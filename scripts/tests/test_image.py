@@ -187,6 +187,13 @@ def test_neither_the_users_builder_nor_platform_matters(clone: Gate, tmp_path: P
     assert found["packages"] == {"durable-sdk": "1.7.0"}
 
 
+def test_a_file_that_is_no_archive_of_an_image_is_named(tmp_path: Path) -> None:
+    nothing: Any = None
+    (tmp_path / "image.tar").write_text("no archive")
+    with pytest.raises(GateError, match=r"/image\.tar is not an archive of one image"):
+        images.take(nothing, str(tmp_path / "image.tar"))
+
+
 def test_a_tars_digest_is_that_of_its_content_whatever_name_it_claims(tmp_path: Path) -> None:
     claimed = "0" * 64
     files = {f"blobs/sha256/{claimed}": b"{}"}

@@ -25,7 +25,7 @@ IMAGE = Image("sha256:good", "", "repo/emulator:pr-1", "linux/amd64")
 def test_each_test_is_in_one_shard_of_its_file_and_the_longest_come_first() -> None:
     ids = [f"tests/test_short.py::T::test_{number}" for number in range(4)]
     ids += [f"tests/test_long.py::T::test_{number}" for number in range(12)]
-    for slots, sizes in ((1, [12, 4]), (2, [6, 6, 4]), (4, [4, 4, 4, 4]), (99, [1] * 16)):
+    for slots, sizes in ((2, [12, 4]), (4, [6, 6, 4]), (6, [4, 4, 4, 4]), (99, [1] * 16)):
         shards = runner.split(ids, slots, "retry1-")
         assert [len(shard.tests) for shard in shards] == sizes
         assert sorted(test for shard in shards for test in shard.tests) == sorted(ids)

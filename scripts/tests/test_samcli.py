@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,26 @@ def test_the_users_pip_settings_do_not_move_the_gates_tools(template: Gate, tmp_
     assert done.returncode == 0, done.stdout
     venv = template.root / ".cache/venv/bin/python"
     subprocess.run([venv, "-I", "-c", "import packaging"], check=True)
+
+
+def test_uv_asks_the_index_that_only_pips_settings_name(clone: Gate, tmp_path: Path) -> None:
+    """As behind a company's mirror (pypa/build#246)."""
+    asked: list[str] = []
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}/simple"
+        (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {index}\n")
+        shutil.rmtree(clone.root / ".cache/samcli", ignore_errors=True)
+        given = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "UV_NO_CACHE": "1"}
+        done = clone.make("samcli", **given)
+        server.shutdown()
+    assert (done.returncode, "/simple/pip/" in asked) == (2, True), done.stdout

@@ -15,7 +15,7 @@ from gate.workspace import ROOT
 WORKFLOWS, RELEASE = ".github/workflows", ".github/workflows/ecr-release.yml"
 UNITED = (".gitignore", ".gitattributes")  # with the host's own, if the gate is at its top
 COPIED = (WORKFLOWS, *UNITED, "Makefile", ".env.example", "scripts", "docs")
-LEFT_OUT = (f":!{WORKFLOWS}/ci.yml", ":!scripts/tools", ":!scripts/tests", ":!*-dev.txt", ":!*.in")
+LEFT_OUT = (":!*/ci.yml", ":!scripts/tools", ":!scripts/tests", ":!*-dev.txt", ":!*.in", ":!*.toml")
 FOLDER_MARK = re.compile(r"(?<![\w./])\./(?=\n|\.compat|\.cache)")
 PIN = re.compile(r"(uses: [^@\s]+)@(.+)")
 TO_DO = """Check these in {0}/.env.example, then read {0}/docs/RELEASING.md:

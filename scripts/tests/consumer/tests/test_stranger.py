@@ -2,11 +2,16 @@
 
 import os
 
+import docker
+
 from .conftest import start
 from .repository import REPOSITORY
 
 
 def test_of_another_image(health):
+    other = f"{REPOSITORY}:other"
+    by_id = docker.from_env().images.get(other).id
     for name in os.environ["UV_TEST_STRANGER"].split():
-        start(f"{REPOSITORY}:other", name, ports={}).remove(force=True)
+        start(other, name, ports={}).remove(force=True)
+        start(by_id, f"{name}-by-id", ports={}).remove(force=True)
     assert health
