@@ -8,8 +8,7 @@ from pathlib import Path
 
 from gate import workspace
 
-# Where tools and networks are, nothing more (fact 6). Of pip's and uv's, what would move an
-# installation elsewhere stays out (aws-cdk#8487), and so do secrets for publishing.
+# Where tools and networks are (fact 6), without what moves installations away (aws-cdk#8487).
 KEPT = re.compile(
     r"LANG|LANGUAGE|LC_.*|TZ|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
     r"|GIT_SSL_CAINFO|NETRC|(?i:(http|https|ftp|all)_proxy)|SAM_CLI_CONTAINER_CONNECTION_TIMEOUT"

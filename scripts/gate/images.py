@@ -16,7 +16,6 @@ from gate.settings import Settings, local
 LABEL = "org.opencontainers.image"
 STAND_IN = "sam-compat.stand-in"  # the label of what `make engine` makes where it cannot pull
 CANDIDATE, TAR = "candidate.json", "image.tar"
-MADE_BY = ("source", "prebuild", "image", "repository", "version")  # of the EMULATOR_ settings
 
 
 @dataclass(frozen=True)
@@ -116,5 +115,6 @@ def load_candidate(platform: str) -> tuple[Image, dict[str, str]]:
 
 def made_by(settings: Settings) -> dict[str, str]:
     """Return a hash of each setting that decides what the image is: a value may hold a secret."""
-    values = {name: getattr(settings, f"emulator_{name}") for name in MADE_BY}
+    names = ("source", "prebuild", "image", "repository", "version")
+    values = {name: getattr(settings, f"emulator_{name}") for name in names}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in values.items()}

@@ -105,9 +105,10 @@ def _container_event(watch: Watch, action: str, actor: dict[str, Any]) -> None:
             follow = (watch, container, shard)
             watch.followers.append(threading.Thread(target=_follow, args=follow, daemon=True))
             watch.followers[-1].start()
-        names = [image]  # or the image's own, where a container was started by id
+        names = [image]
         with contextlib.suppress(NotFound):
-            names += watch.client.images.get(image_id).tags
+            if image.startswith("sha256:"):  # it was started by id
+                names = watch.client.images.get(image).tags
         ours = own or repository_of(watch.image.reference) in map(repository_of, names)
         if ours and image_id != watch.image.image_id:
             watch.unexpected.append(f"{name} from {image} ({image_id})")

@@ -273,7 +273,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Path:
     (folder / "answer").write_text(HEALTH)
     (folder / "answer").chmod(0o755)
     (folder / "Dockerfile").write_text(
-        "FROM scratch\n"
+        f"FROM scratch\nLABEL tests={REPOSITORY}\n"  # no id is that of another test run's image
         "COPY busybox /bin/busybox\n"
         "COPY answer /www/cgi-bin/health\n"
         "COPY health /health\n"

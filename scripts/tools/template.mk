@@ -14,7 +14,7 @@ adopt: $(VENV)/ready ## copy the gate into the repository INTO, or update the co
 	$(RUN)/tools/adopt.py
 
 test: $(VENV)/ready-dev ## this template's own tests; those that need an engine are skipped without one
-	@$(VENV)/bin/python -m pytest -p no:cacheprovider --config-file=scripts/pyproject.toml --numprocesses=4 --dist=loadscope --no-loadscope-reorder scripts/tests
+	@$(VENV)/bin/python -m pytest -p no:cacheprovider --config-file=scripts/pyproject.toml --numprocesses=3 --dist=loadscope --no-loadscope-reorder scripts/tests
 
 lint: $(VENV)/ready-dev ## ruff, mypy, and zizmor, actionlint and the published schemas for the workflows
 	@$(VENV)/bin/python -m ruff format --no-cache --quiet --check scripts

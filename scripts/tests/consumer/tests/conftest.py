@@ -44,6 +44,11 @@ def answer():
             time.sleep(0.1)
 
 
+def logged():
+    """Return how many lines the engine has of what the emulator printed."""
+    return -1 if EXTERNAL else docker.from_env().containers.get(NAME).logs().count(b"\n")
+
+
 def first_time(name):
     """Return whether no earlier try asked: a retry has a new process, checkout and HOME."""
     seen = Path(os.environ["UV_TEST_FOLDER"], name)
@@ -63,11 +68,14 @@ def emulator():
     except NotFound:
         container = start()
     yield
+    time.sleep(1)  # no emulator is gone so soon; on a busy machine its log would not be read
     container.remove(force=True)
 
 
 @pytest.fixture
 def health(emulator):
-    found = answer()
-    time.sleep(0.1)  # the engine has the line in the emulator's log a moment later
+    before, found = logged(), answer()
+    deadline = time.monotonic() + 10
+    while logged() == before != -1 and time.monotonic() < deadline:
+        time.sleep(0.05)  # the engine has the line a moment later
     return found
