@@ -10,7 +10,7 @@ from gate.git import git
 from gate.settings import Settings, load, local
 from gate.workspace import ROOT
 
-# They shape the gate, whatever GATED_PATHS says: in its own folder, and at the repository's top.
+# The gate's own files always count, whatever GATED_PATHS says.
 OWN = ["Makefile", ".env.example", ".gitattributes", "scripts"]
 WORKFLOWS = ("sam-cli-compat", "ecr-release", "promote")
 OWN += [f":(top).github/workflows/{name}.yml" for name in WORKFLOWS]

@@ -18,7 +18,7 @@ def main() -> int:
         checkouts = samcli.install_all(settings)  # quick: `make compat` has run `make samcli`
         shutil.rmtree(results(platform) / "logs", ignore_errors=True)
         runs = []
-        with preflight.worktrees(client, runner.jobs(settings)) as folder:
+        with preflight.worktrees(client, runner.jobs(settings, client)) as folder:
             for checkout in checkouts:
                 run = runner.run(settings, checkout, candidate, folder)
                 baseline.attribute(settings, checkout, candidate, folder, run)
@@ -28,10 +28,10 @@ def main() -> int:
         now = engine.image_id(client, candidate.reference) or "nothing"
         if now != candidate.image_id:  # rule 5
             moved = f"{candidate.reference} was moved from {candidate.image_id} to {now}"
-            reasons.append(f"{moved}: clones of one commit share a tag: set EMULATOR_TAG in each")
+            reasons.append(f"{moved}: does another clone use this tag? Set EMULATOR_TAG there")
         verdict = model.Verdict(required, candidate, runs, reasons)
         verdict.save()
-    report.publish(verdict)
+    report.show(verdict)
     return 0 if verdict.green else 1
 
 

@@ -19,7 +19,7 @@ def main() -> int:
             digest, image = "", emulator.build(settings)
         found = images.describe(client, image)
         if found.platform != platform:
-            raise GateError(f"the image is {found.platform}, the engine {platform}: use another")
+            raise GateError(f"the image is for {found.platform}, this engine is {platform}")
         tag = f"pr-{found.image_id.removeprefix('sha256:')[:12]}"
         if found.revision and not settings.emulator_image:
             commit, dirty, _ = found.revision.partition("-dirty")

@@ -13,18 +13,18 @@ def main() -> int:
     settings, client = load(), engine.connect()
     with workspace.lock():
         try:
-            approved = release.approve(settings, os.environ.get("RELEASE_TAG", ""))
-            release.prepare(client, approved)
+            ready = release.approve(settings, os.environ.get("RELEASE_TAG", ""))
+            release.prepare(client, ready)
         except release.RefusedError as refused:
             print(*(f"refused: {reason}" for reason in refused.args), sep="\n", file=sys.stderr)
             return 1
         if settings.publish_dry_run:
-            print("would push", *map(approved.platform_tag, approved.candidates))
+            print("would push", *map(ready.platform_tag, ready.candidates), ready.version_tag)
             return 0
-        index = release.push(approved)
-        github_output(name=approved.repository, digest=index.digest)
+        index = release.push(ready)
+        github_output(name=ready.repository, digest=index.digest)
         if settings.publish_latest:
-            release.move_latest(approved, index)
+            release.move_latest(ready, index)
     return 0
 
 

@@ -14,7 +14,7 @@ def main() -> int:
     allowed = [dict.fromkeys(JOBS, "success")]
     if needs.get("changed", {}).get("outputs", {}).get("gated") == "false":
         allowed.append({"changed": "success", "build": "skipped", "gate": "skipped"})
-    print("yes" if results in allowed else "no: a job above did not succeed")
+    print("passed" if results in allowed else "failed: a job above did not succeed")
     return 0 if results in allowed else 1
 
 

@@ -24,11 +24,11 @@ def attribute(
         return
     for test in failed.values():
         test.attribution = "unknown"
-    print(f"running what failed with {settings.compat_baseline} too")
+    print(f"{run.ref}: what failed again, with the published {settings.compat_baseline}")
     try:
         run.baseline = pull_published(settings, candidate)
         other = runner.run(settings, checkout, run.baseline, folder, list(failed))
-    except GateError as error:
+    except (GateError, OSError) as error:
         run.not_compared = str(error)
         return
     run.not_compared = "; ".join([*other.problems, *other.unexpected])
@@ -61,6 +61,8 @@ def pull_published(settings: Settings, candidate: Image) -> Image:
     reference = f"{settings.emulator_repository}:pr-baseline-{short}"
     client.api.tag(image_id, reference)
     found = images.describe(client, reference)
+    if found.platform != candidate.platform:
+        raise GateError(f"no baseline: {published} is for {found.platform}")
     return dataclasses.replace(found, packages=images.packages(image_id))
 
 

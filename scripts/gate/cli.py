@@ -35,7 +35,7 @@ def run_main(main: Callable[[], int]) -> NoReturn:
         sys.exit(main())
     except DockerException as error:  # before OSError, which its APIError is too
         message = f"error: the Docker engine refused a request: {error}"
-    except (GateError, OSError) as error:  # of requests too, when the engine is gone
+    except (GateError, OSError) as error:  # also those of requests: the engine is gone
         message = f"error: {error}"
     except KeyboardInterrupt:
         code, message = 130, "interrupted"
@@ -66,7 +66,7 @@ def stream(command: Sequence[str | Path] | str, *, failure: str, **options: Any)
 
 
 def uv_environment() -> dict[str, str]:
-    """Return an environment with pip's index: uv does not read pip's settings (pypa/build#246)."""
+    """Return an environment with pip's index: uv does not read pip's settings (uv#1859)."""
     listing = call([sys.executable, "-m", "pip", "config", "list"], failure="pip config failed")
     index = re.search(r"(?m)^\S+\.index-url='(.+)'$", listing)
     return ({"UV_INDEX_URL": index[1]} if index else {}) | os.environ

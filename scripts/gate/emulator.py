@@ -11,11 +11,10 @@ from gate.images import LABEL
 from gate.settings import Settings, local
 
 
-def fetch(settings: Settings) -> tuple[Path, str]:
-    """Return the folder of EMULATOR_SOURCE, and the URL that it came from, "" for a folder."""
+def source_folder(settings: Settings) -> Path:
     source = settings.emulator_source
     if local(source).is_dir():
-        return local(source).resolve(), ""
+        return local(source).resolve()
     url, _, fragment = source.partition("#")
     url = git.source(url)
     ref, _, below = fragment.partition(":")
@@ -26,7 +25,7 @@ def fetch(settings: Settings) -> tuple[Path, str]:
     folder = git.worktree(url, commit, workspace.CACHE / "emulator") / below
     if not folder.is_dir():
         raise GateError(f"EMULATOR_SOURCE: there is no folder {below} at {without_secrets(source)}")
-    return folder, without_secrets(url)
+    return folder
 
 
 def is_url(source: str) -> bool:
@@ -53,8 +52,8 @@ def wheel_version(folder: Path) -> str:
 
 def build(settings: Settings) -> str:
     """Run EMULATOR_PREBUILD, build the image and label it, and return the name that it has then."""
-    folder, origin = fetch(settings)
-    labels = {"revision": revision(folder), "source": origin}  # before the prebuild adds files
+    folder = source_folder(settings)
+    labels = {"revision": revision(folder)}  # before the prebuild adds files
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # uv is there
     # An attestation would turn a pushed image into an index (fact 19).
     environ = uv_environment() | {"PATH": path, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,10 @@ KEPT = re.compile(
     r"|GIT_SSL_CAINFO|NETRC|(?i:(http|https|ftp|all)_proxy)|SAM_CLI_CONTAINER_CONNECTION_TIMEOUT"
     r"|PIP_(?!USER$|TARGET$|PREFIX$|REQUIRE_VIRTUALENV$).*|UV_(?!PUBLISH_).*"
 )
-# In the caller's HOME, which the suite does not have (fact 28).
-FILES = {
+FILES = {  # in the caller's HOME, which the suite does not have (fact 28); the newer place wins
     ".pip/pip.conf": "PIP_CONFIG_FILE",
-    ".config/pip/pip.conf": "PIP_CONFIG_FILE",  # the newer place wins
+    ".config/pip/pip.conf": "PIP_CONFIG_FILE",
+    "Library/Application Support/pip/pip.conf": "PIP_CONFIG_FILE",  # macOS
     ".netrc": "NETRC",
 }
 held: list[socket.socket] = []
@@ -62,9 +63,11 @@ def of_shard(python: Path, worktree: Path, name: str, tag: str) -> dict[str, str
 
 
 def free_port() -> int:
-    # It stays bound, so no other program gets it; Docker, which sets SO_REUSEADDR too, can listen.
+    # It stays bound: no other program gets it, and Docker, with SO_REUSEADDR too, can listen.
     claim = socket.socket()
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     claim.bind(("127.0.0.1", 0))
-    held.append(claim)
-    return int(claim.getsockname()[1])
+    port = int(claim.getsockname()[1])
+    if sys.platform == "linux":  # elsewhere a bound socket takes what is meant for Docker's
+        held.append(claim)
+    return port

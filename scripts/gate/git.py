@@ -56,7 +56,7 @@ def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
     if not re.fullmatch("[0-9a-f]{7,64}", commit):
         raise GateError(missing)
     store = _store(url)
-    # Nothing is fetched if it is here, everything if it is short or no ref points to it.
+    # It may be here; else it alone is fetched; else all, if it is short or no ref points to it.
     for what in ([], ["--depth=1", "--", url, commit], [COMPLETE, "--", url, *EVERYTHING]):
         with contextlib.suppress(GateError):
             if what:

@@ -32,7 +32,6 @@ class TestResult:
     shard: str
     began: float
     ended: float
-    seconds: float = 0.0
     flaky: bool = False
     message: str = ""
     attribution: str = ""

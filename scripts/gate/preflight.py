@@ -17,8 +17,7 @@ from gate.cli import GateError
 BASE_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"  # of the functions under test
 PATIENCE = 12.0  # seconds for the container's answer; an emulated Python needs 2 to start
 WORKTREE = 0.4e9  # bytes of a shard's checkout with what `sam build` makes in it (fact 11)
-# Where an administrator of macOS forces Finch on aws-sam-cli (sam-cli#8285).
-FINCH = Path("/Library/Preferences/com.amazon.samcli.plist")
+FINCH = Path("/Library/Preferences/com.amazon.samcli.plist")  # forces it (sam-cli#8285)
 PROBE = (Path(__file__).parent / "plugin/probe.py").read_text(encoding="utf-8")
 
 
@@ -29,12 +28,12 @@ def worktrees(client: engine.Client, jobs: int) -> Iterator[Path]:
         raise GateError(f"{FINCH} makes aws-sam-cli use Finch: set it to docker")
     _pull_base_image(client)
     prefix = f"{workspace.CLONE}-"
+    for left in (*workspace.MEMORY.glob(f"{prefix}*"), *workspace.CACHE.glob(f"{prefix}*")):
+        shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
     places = [workspace.CACHE]
     if workspace.MEMORY.is_dir() and shutil.disk_usage(workspace.MEMORY).free > jobs * WORKTREE:
         places.insert(0, workspace.MEMORY)
     for place in places:
-        for left in place.glob(f"{prefix}*"):  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory("", prefix, place, ignore_cleanup_errors=True) as folder:
             if _sees(client, folder):
                 yield Path(folder)
@@ -45,7 +44,7 @@ def worktrees(client: engine.Client, jobs: int) -> Iterator[Path]:
 
 def _pull_base_image(client: engine.Client) -> None:
     if engine.image_id(client, BASE_IMAGE):
-        return  # else this is the only pull of a run (fact 26)
+        return  # else it is pulled once, not by each shard (fact 26)
     for _ in range(3):
         with contextlib.suppress(GateError):
             images.pull(BASE_IMAGE, "--platform=linux/amd64")

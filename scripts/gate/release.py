@@ -15,7 +15,7 @@ from gate.model import Verdict
 from gate.registry import Manifest
 from gate.settings import PLATFORMS, Settings, load_committed, local
 
-OTHER = "already exists with different content ({}): release under a new version"
+DIFFERENT = "already exists with different content ({}): release under a new version"
 
 
 class RefusedError(Exception):
@@ -110,7 +110,8 @@ def _against_candidate(
     folder = local(committed.emulator_source)
     here = emulator.revision(folder) if folder.is_dir() else candidate.revision
     if not re.fullmatch("[0-9a-f]{40,64}", candidate.revision) or candidate.revision not in here:
-        source = f"from {candidate.revision or 'no commit'}, not from a clean {here or 'commit'}"
+        clean = here.removesuffix("-dirty") or "commit"
+        source = f"from {candidate.revision or 'no commit'}, not from a clean {clean}"
         yield f"it was built {source}: commit, and run the gate again"
 
 
@@ -133,10 +134,10 @@ def prepare(client: engine.Client, release: Release) -> None:
         if there := registry.platform_manifest(reference, platform):
             release.members[platform] = there.digest
             if there.config != tested:
-                reasons.append(f"{reference} {OTHER.format(there.digest)}")
+                reasons.append(f"{reference} {DIFFERENT.format(there.digest)}")
     release.index = registry.inspect(release.version_tag)
     if release.index and not release.lists(release.index):
-        reasons.append(f"{release.version_tag} {OTHER.format(release.index.digest)}")
+        reasons.append(f"{release.version_tag} {DIFFERENT.format(release.index.digest)}")
     if reasons:
         raise RefusedError(*reasons)
 

@@ -11,10 +11,10 @@ from gate import workspace
 from gate.images import Image
 from gate.model import Difference, Run, TestResult, Verdict
 
-WHOSE = "regression: passes with the published image; pre-existing: fails there too"
+LEGEND = "regression: passes with the published image; pre-existing: fails there too"
 
 
-def publish(verdict: Verdict) -> None:
+def show(verdict: Verdict) -> None:
     text = "\n".join([*lines(verdict), "", summary_line(verdict), ""])
     summary = workspace.results(verdict.candidate.platform) / workspace.SUMMARY
     for path in (summary, os.environ.get("GITHUB_STEP_SUMMARY") or os.devnull):
@@ -25,11 +25,12 @@ def publish(verdict: Verdict) -> None:
 
 def lines(verdict: Verdict) -> Iterator[str]:
     for run in verdict.runs:  # whose fault it is comes first
-        yield from (f"- {answers(each)} ({len(each.tests)} tests)" for each in run.differences)
+        of = f"{run.ref}: " if len(verdict.runs) > 1 else ""
+        yield from (f"- {of}{answers(each)} ({len(each.tests)} tests)" for each in run.differences)
         if run.baseline:
-            yield f"- {run.attributions()} ({WHOSE})"
+            yield f"- {of}{run.attributions()} ({LEGEND})"
         if run.not_compared:
-            yield f"- not every failure could be compared: {code(run.not_compared)}"
+            yield f"- {of}failures that could not be compared: {code(run.not_compared)}"
     for run in verdict.runs:
         yield from _run(run)
     yield from ("", f"- candidate: {_image(verdict.candidate)}")
@@ -61,10 +62,12 @@ def repeat(verdict: Verdict) -> str:
     ref, test = min(failed, key=lambda each: each[1].attribution == "pre-existing")
     # An id with a space is cut before its parameters: all of them run.
     test_id = test.id.partition("[")[0] if " " in test.id else test.id
-    command = ["make", "-C", str(workspace.ROOT), "compat"]
-    command += [f"EMULATOR_IMAGE={verdict.candidate.image_id}", f"SAMCLI_REFS={ref}"]
-    command += ["SAMCLI_COMPARED_REFS=", f"SAMCLI_SOURCE={verdict.settings['samcli_source']}"]
-    return shlex.join([*command, f"SAMCLI_TESTS={test_id}", "COMPAT_MIN_PASSED=1"])
+    here = ["-C", str(workspace.ROOT), f"EMULATOR_IMAGE={verdict.candidate.image_id}"]
+    if os.environ.get("CI"):  # the reader has neither
+        here = []
+    command = ["make", *here, "compat", f"SAMCLI_REFS={ref}", "SAMCLI_COMPARED_REFS="]
+    command += [f"SAMCLI_SOURCE={verdict.settings['samcli_source']}", f"SAMCLI_TESTS={test_id}"]
+    return shlex.join([*command, "COMPAT_MIN_PASSED=1"])
 
 
 def code(text: str) -> str:
@@ -77,7 +80,7 @@ def _run(run: Run) -> Iterator[str]:
     yield ""
     yield f"### aws-sam-cli {run.version} ({run.ref}, {run.commit[:12]}), {run.seconds:.0f} s"
     if run.compared:
-        yield "Red only for regressions and unknown failures."
+        yield "Red only for regressions and failures that could not be compared."
     yield from ("", "| file | passed | failed | skipped |", "|---|---|---|---|")
     for file in dict.fromkeys(test.file for test in run.tests):
         count = Counter(test.outcome for test in run.tests if test.file == file)
@@ -89,7 +92,7 @@ def _run(run: Run) -> Iterator[str]:
         groups[alike].append(test)
     for tests in groups.values():
         yield f"- {len(tests)} failed: {code(tests[0].message)}"
-        yield from (f"  - {test.attribution or 'failed'}: {code(test.id)}" for test in tests)
+        yield from (f"  - {test.attribution or 'not compared'}: {code(test.id)}" for test in tests)
         yield f"  - logs: {', '.join(run.shard(tests[0].shard).logs)}"
     for test in run.tests:
         if test.flaky:

@@ -52,7 +52,6 @@ def _add(result: TestResult, report: Record) -> None:
     # Of set-up, call, subtests and tear-down a failed one counts (fact 7), and only a call passes.
     outcome, called = report["outcome"], report["when"] == "call"
     if called:
-        result.seconds = max(result.seconds, report["seconds"])
         result.ended = report["at"]  # after that its class's tear-down removes what it worked on
     if result.outcome == "failed" or (outcome == "skipped" and result.outcome == "passed"):
         return
@@ -75,6 +74,5 @@ def answers(log: Path) -> list[tuple[float, str]]:
 
 
 def route(path: str) -> str:
-    """Return a path without its query, ids as {}."""
     parts = path.partition("?")[0].split("/")
     return "/".join("{}" if ID.fullmatch(part) else part for part in parts)

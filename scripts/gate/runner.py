@@ -27,7 +27,7 @@ from gate.settings import Settings
 DURABLE = "tests/integration/**/test_*durable*.py"
 # Seconds of a test, measured on the real suite with four shards on two cores.
 SECONDS = defaultdict(lambda: 7.5, invoke_durable=16.0, callback=19.0)
-FULL = 1.5  # of an equal part for each slot; a shard's set-up takes 20 s, so few are best (fact 11)
+FULL = 1.5  # of an equal part for each slot: a shard's set-up costs, so few are best (fact 11)
 DRIFT = 2.0  # seconds; the clock of an engine in a virtual machine may jump (docker/for-mac#17)
 
 
@@ -47,9 +47,9 @@ class Suite:
     is_baseline: bool
 
 
-def jobs(settings: Settings) -> int:
+def jobs(settings: Settings, client: engine.Client) -> int:
     # A test waits half its time; one shard more keeps the last one from running alone.
-    return settings.compat_jobs or 2 * (os.cpu_count() or 1) + 1
+    return settings.compat_jobs or 2 * min(os.cpu_count() or 1, client.info()["NCPU"]) + 1
 
 
 def run(
@@ -95,7 +95,7 @@ def _run_all(suite: Suite, test_ids: list[str]) -> None:
 
     With the published image also if many failed: a race must not make a regression pre-existing.
     """
-    run, number = suite.run, jobs(suite.settings)
+    run, number = suite.run, jobs(suite.settings, suite.watch.client)
     merged: dict[str, TestResult] = {}
     for attempt in range(1 + suite.settings.compat_reruns):
         shards = split(test_ids, number, f"retry{attempt}-" if attempt else "")
@@ -144,8 +144,8 @@ def _run_shard(suite: Suite, shard: Shard) -> Collection[TestResult]:
     missing = len(set(shard.tests) - tests.keys())
     failed = any(test.outcome == "failed" for test in tests.values())
     if missing or results.unfinished(found) or not (code == 0 or (code == 1 and failed)):
-        without = f"{missing} of its {len(shard.tests)} tests have no result"
-        suite.run.problems.append(f"{_ending(suite, shard, code, found)}; {without}")
+        without = f"; {missing} of its {len(shard.tests)} tests have no result" if missing else ""
+        suite.run.problems.append(f"{_ending(suite, shard, code, found)}{without}")
     seconds = round(time.monotonic() - began, 1)
     outcomes = listed(test.outcome for test in tests.values())
     print(f"{suite.run.ref}: {shard.name}: {outcomes} in {seconds:.0f} s")

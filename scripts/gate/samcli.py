@@ -45,8 +45,8 @@ def install_all(settings: Settings) -> list[Checkout]:
 def _install(home: Path, wanted: str, url: str, commit: str) -> str:
     note = home / "installed.json"  # written last
     about = json.loads(note.read_text()) if note.exists() else {}
-    place = "editable_project_location"  # a venv does not survive a move of the clone
-    if about.get(place) == f"{home}/src" and (home / "venv/bin/python").exists():
+    key = "editable_project_location"  # a venv does not survive a move of the clone
+    if about.get(key) == f"{home}/src" and (home / "venv/bin/python").exists():
         return str(about["version"])
     shutil.rmtree(home, ignore_errors=True)
     git.worktree(url, commit, home / "src")

@@ -13,8 +13,7 @@ from dotenv import dotenv_values
 from gate.cli import GateError
 from gate.workspace import ROOT
 
-# The platforms that images are published for, with the name that their tags carry.
-PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
+PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # with the name in their tags
 PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")  # an unknown name of ours is a mistake
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
 UNMATCHED = re.compile(r"^[/!:-]|[{}:!]")  # git reads these literally: the glob guards nothing
@@ -98,7 +97,7 @@ def _checked(values: Mapping[str, str]) -> Settings:
     if wrong := set(settings.publish_platforms) - PLATFORMS.keys():
         raise GateError(f"PUBLISH_PLATFORMS: {wrong.pop()} is not one of {', '.join(PLATFORMS)}")
     for glob in filter(UNMATCHED.search, settings.gated_paths):
-        raise GateError(f"GATED_PATHS: {glob} would match nothing: git's globs have no {{a,b}}")
+        raise GateError(f"GATED_PATHS: {glob} would match nothing: git reads / ! {{ }} literally")
     return settings
 
 

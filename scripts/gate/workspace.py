@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE, COMPAT = ROOT / ".cache", ROOT / ".compat"
 MEMORY = Path("/dev/shm")  # Linux's file system in memory
 VERDICT, SUMMARY = "verdict.json", "summary.md"
-PREFIX = "sam-compat-"  # of the names of what any clone makes in an engine
+PREFIX = "sam-compat-"  # begins the names of all that any clone makes in an engine
 # A name of this clone: a later run finds by it what a killed one left.
 CLONE = f"{PREFIX}{hashlib.sha256(f'{platform.node()}:{ROOT}'.encode()).hexdigest()[:8]}"
 VERSION = (ROOT / "scripts/VERSION").read_text().strip()

@@ -82,6 +82,7 @@ def test_a_first_copy_replaces_only_the_hosts_release(source: Path, host: Path) 
         assert "working-directory: tools/gate/\n" in read(host / name)
         assert not re.search(r"(?<![\w.])\./(?!\.github)", read(host / name))
     assert "path: tools/gate/.compat\n" in read(host / RELEASE)
+    assert "\nEMULATOR_SOURCE=\n" in read(host / "tools/gate/.env.example")  # not the template's
     for expected in (RELEASE, "RELEASE_TAG_PREFIX", "tools/gate/docs/RELEASING.md"):
         assert expected in printed
 

@@ -34,12 +34,12 @@ def failed(outcome: str = "failed", answers: str = "", shard: str = "answered") 
     return run
 
 
-def compare(monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | GateError) -> str:
+def compare(monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | Exception) -> str:
     """Compare a run with what the published image gives, and return the attribution."""
 
     def rerun(*arguments: Any) -> Run:
         assert arguments[-1] == [ID]
-        if isinstance(other, GateError):
+        if isinstance(other, Exception):
             raise other
         return other
 
@@ -63,10 +63,11 @@ def compare(monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | GateError) -
         (failed(shard="crashed"), failed(shard="crashed"), "unknown"),
         (failed(), failed("skipped"), "unknown"),
         (failed(), GateError("no engine"), "unknown"),
+        (failed(), OSError("timed out"), "unknown"),
     ],
 )
 def test_pre_existing_only_where_the_published_image_answered_too(
-    monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | GateError, attribution: str
+    monkeypatch: pytest.MonkeyPatch, run: Run, other: Run | Exception, attribution: str
 ) -> None:
     assert compare(monkeypatch, run, other) == attribution
 
@@ -159,7 +160,12 @@ def test_published_image_that_cannot_be_compared_with(
 ) -> None:
     settings = dataclasses.replace(load_committed(), emulator_repository=REPOSITORY)
     candidate = images.describe(docker_client, build(emulator, "same"))
-    for tag, says in (("none", "cannot be pulled"), ("same", ":same is the candidate itself")):
+    other = dataclasses.replace(candidate, image_id="sha256:other", platform="linux/s390x")
+    for tag, of, says in (
+        ("none", candidate, "cannot be pulled"),
+        ("same", candidate, ":same is the candidate itself"),
+        ("same", other, f":same is for {candidate.platform}"),
+    ):
         of_tag = dataclasses.replace(settings, compat_baseline=tag)
         with pytest.raises(GateError, match=f"^no baseline: .*{says}"):
-            baseline.pull_published(of_tag, candidate)
+            baseline.pull_published(of_tag, of)

@@ -101,7 +101,7 @@ def test_second_run_builds_and_installs_nothing_again(green: Judged, gate: Gate)
     assert "CACHED" in gate.make("image").stdout
     again = gate.make("samcli").stdout
     assert "aws-sam-cli 0.1.0 (develop, " in again
-    assert "installing" not in again
+    assert "uv pip install" not in again
 
 
 # --- one red run with every reason that does not exclude another

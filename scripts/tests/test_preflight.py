@@ -48,8 +48,10 @@ def test_worktrees_are_in_memory_if_it_has_room(
     docker_client: DockerClient, places: tuple[Path, Path]
 ) -> None:
     memory, cache = places
-    (memory / f"{workspace.CLONE}-of-a-run-that-was-killed").mkdir()
+    for folder in places:
+        (folder / f"{workspace.CLONE}-of-a-run-that-was-killed").mkdir()
     assert place(docker_client) == memory
+    assert list(cache.iterdir()) == []
     assert place(docker_client, jobs=10**9) == cache
 
 

@@ -38,7 +38,7 @@ def verdict(*runs: Run) -> Verdict:
 
 def printed(found: Verdict, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     (folder / "linux-amd64").mkdir()
-    report.publish(found)
+    report.show(found)
     return capsys.readouterr().out
 
 
@@ -72,6 +72,8 @@ def test_red_says_what_differs_and_whose_fault_it_is_before_the_tests(
     lines = printed(verdict(found), folder, capsys).strip().splitlines()
     assert lines[0] == "- GET /e/{}: candidate 404 or 500, published image not requested (2 tests)"
     assert lines[1].startswith("- 2 regressions (")
+    first = next(report.lines(verdict(found, found)))
+    assert first.startswith("- develop: GET /e/{}: candidate 404")
     assert "| tests/test_a.py | 2 | 2 | 0 |" in lines
     at = lines.index("- 2 failed: `0 != 7`")
     assert lines[at + 1] == "  - regression: `tests/test_a.py::T::test_bad0`"
@@ -90,7 +92,7 @@ def test_what_is_not_a_pass_or_not_compared_is_named(
     found.tests.append(result("test_skip", "skipped", "not today"))
     text = printed(verdict(found), folder, capsys)
     for line in (
-        "- not every failure could be compared: `no baseline: 'x' was not pulled`",
+        "- failures that could not be compared: `no baseline: 'x' was not pulled`",
         "- flaky: `tests/test_a.py::T::test_good0` passed on a retry only",
         "- skipped: `tests/test_a.py::T::test_skip`: `not today`",
         "- the clock moved",
@@ -99,12 +101,13 @@ def test_what_is_not_a_pass_or_not_compared_is_named(
     assert text.endswith("\nred: develop: 1 failed (1 unknown), 2 passed, 1 skipped, 1 flaky\n")
 
 
-def test_first_regression_can_be_repeated() -> None:
+def test_first_regression_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
     found = run("pre-existing", "regression")
     found.failed[1].id = "tests/test_a.py::T::test_p[a/b::c-1]"
     command = shlex.split(report.repeat(verdict(found)))
-    assert command[:4] == ["make", "-C", str(workspace.ROOT), "compat"]
-    assert dict(setting.split("=", 1) for setting in command[4:]) == {
+    assert command[:3] + command[4:5] == ["make", "-C", str(workspace.ROOT), "compat"]
+    assert dict(setting.split("=", 1) for setting in command[3:4] + command[5:]) == {
         "EMULATOR_IMAGE": "sha256:good",
         "SAMCLI_SOURCE": "https://example.com/sam.git",
         "SAMCLI_REFS": "develop",
@@ -114,3 +117,5 @@ def test_first_regression_can_be_repeated() -> None:
     }
     found.failed[1].id = "tests/test_a.py::T::test_p[a b]"
     assert "SAMCLI_TESTS=tests/test_a.py::T::test_p " in report.repeat(verdict(found))
+    monkeypatch.setenv("CI", "true")  # a reader of a job's page has neither folder nor image
+    assert report.repeat(verdict(found)).startswith("make compat SAMCLI_REFS=develop ")

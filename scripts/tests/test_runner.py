@@ -35,6 +35,14 @@ def test_each_test_is_in_one_shard_of_its_file_and_the_longest_come_first() -> N
             assert shard.name.startswith(f"retry1-{file[11:-3]}-")
 
 
+def test_shards_at_once_are_for_the_cores_of_the_engine_too() -> None:
+    """Of Docker in a virtual machine, which often has fewer."""
+    engine_of_one: Any = SimpleNamespace(info=lambda: {"NCPU": 1})
+    settings = load_committed()
+    assert runner.jobs(settings, engine_of_one) == 3
+    assert runner.jobs(dataclasses.replace(settings, compat_jobs=7), engine_of_one) == 7
+
+
 # As if an engine whose clock is a minute ahead had logged an answer while `test_good` ran.
 TESTS = """
 import datetime, os, pathlib
@@ -79,7 +87,8 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, drift: float) -> Run:
     checkout: Any = SimpleNamespace(home=folder, source="", ref="develop")
     checkout.commit, checkout.version, checkout.requested_as = "c" * 40, "1.164.0", ["develop"]
     checkout.compared = False
-    settings = dataclasses.replace(load_committed(), samcli_tests=("tests/test_it.py",))
+    given: dict[str, Any] = {"samcli_tests": ("tests/test_it.py",), "compat_jobs": 2}
+    settings = dataclasses.replace(load_committed(), **given)
     return runner.run(settings, checkout, IMAGE, folder)
 
 

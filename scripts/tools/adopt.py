@@ -19,7 +19,7 @@ LEFT_OUT = (":!*/ci.yml", ":!scripts/tools", ":!scripts/tests", ":!*-dev.txt", "
 FOLDER_MARK = re.compile(r"(?<![\w./])\./(?=\n|\.compat|\.cache)")
 PIN = re.compile(r"(uses: [^@\s]+)@(.+)")
 TO_DO = """Check these in {0}/.env.example, then read {0}/docs/RELEASING.md:
-  EMULATOR_SOURCE     the folder of the emulator's Dockerfile, seen from the gate's folder
+  EMULATOR_SOURCE     is empty: the folder of the emulator's Dockerfile, seen from the gate's folder
   EMULATOR_PREBUILD   what runs there before `docker build`, if anything
   GATED_PATHS         every path that shapes the image, seen from the repository's top
   RELEASE_TAG_PREFIX  how the emulator's part of a release's tag begins, such as testing-v"""
@@ -57,8 +57,9 @@ def export(commit: str, folder: Path, tree: Path) -> None:
     shutil.unpack_archive(f"{tree}.tar", tree)
     (tree / folder / ".github").rename(tree / ".github")
     (tree / folder / "scripts/ADOPTED").write_text(f"{commit}\n")
-    for workflow in (tree / WORKFLOWS).iterdir():
-        workflow.write_text(FOLDER_MARK.sub(f"{folder}/", workflow.read_text()))
+    for file in (*(tree / WORKFLOWS).iterdir(), tree / folder / ".env.example"):
+        text = FOLDER_MARK.sub(f"{folder}/", file.read_text())
+        file.write_text(re.sub("(?m)^EMULATOR_SOURCE=.*", "EMULATOR_SOURCE=", text))
 
 
 def keep_pins_of_dependabot(host: Path, old: Path, new: Path) -> None:
@@ -72,7 +73,6 @@ def keep_pins_of_dependabot(host: Path, old: Path, new: Path) -> None:
 
 
 def merge(host: Path, old: Path, new: Path) -> None:
-    # By commits that the host fetches: `git apply` would stop at a file that the host has removed.
     store = new.with_name("store")
     for tree in (old, new):
         tree.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ def merge(host: Path, old: Path, new: Path) -> None:
     git("fetch", "--quiet", "--no-tags", store, "HEAD", cwd=host, failure="git fetch failed")
     (store / "union").write_text("/.gitignore merge=union\n/.gitattributes merge=union\n")
     pick = ["git", "-c", f"core.attributesFile={store}/union", "cherry-pick", "--no-commit"]
-    stream([*pick, "FETCH_HEAD"], cwd=host, failure="resolve the conflicts")
+    stream([*pick, "FETCH_HEAD"], cwd=host, failure="resolve the conflicts and commit")
 
 
 if __name__ == "__main__":

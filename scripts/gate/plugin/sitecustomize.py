@@ -1,7 +1,4 @@
-"""Let `samdev` start as fast as `sam`: without checking imports for PyInstaller (fact 10).
-
-Python imports this module at every start in the suite.
-"""
+"""Let `samdev` start as fast as `sam` (fact 10): Python imports this at every start."""
 
 import gc
 import os
