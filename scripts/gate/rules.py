@@ -35,7 +35,8 @@ def missing_requirements(found: dict[str, Any], required: dict[str, Any]) -> lis
         else:
             enough = all(any(covers(each, word) for each in had) for word in value)
         if not enough:
-            reasons.append(f"{name.upper()} was {had} in the run; {value} is required")
+            was, must = (v if isinstance(v, int | str) else " ".join(v) for v in (had, value))
+            reasons.append(f"{name.upper()} was {was} in the run; {must} is required")
     return reasons
 
 

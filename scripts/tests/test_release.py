@@ -139,6 +139,7 @@ def test_what_the_environment_asks_for_besides_is_required(
     monkeypatch.setenv("SAMCLI_COMPARED_REFS", "latest:6")
     for word in ("latest", "latest:6"):
         assert f"linux/arm64: aws-sam-cli {word} was not tested" in reasons()
+    assert "SAMCLI_REFS was develop in the run; develop latest is required" in reasons()
     for platform in BOTH:
         leave(image(platform), more)
     assert reasons() == ""
