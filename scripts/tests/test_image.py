@@ -171,7 +171,7 @@ def test_what_cannot_be_a_candidate(clone: Gate) -> None:
     other = f"{REPOSITORY}:other"
     command = ["docker", "buildx", "build", "--load", "--platform=linux/s390x", f"--tag={other}"]
     subprocess.run([*command, clone.settings["EMULATOR_SOURCE"]], check=True)
-    refused(clone, "the image is linux/s390x, the engine linux/", EMULATOR_IMAGE=other)
+    refused(clone, "the image is for linux/s390x, this engine is linux/", EMULATOR_IMAGE=other)
     refused(clone, "unix:///x.sock: no engine answers: start it", DOCKER_HOST="unix:///x.sock")
 
 
