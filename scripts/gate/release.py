@@ -15,6 +15,7 @@ from gate.model import Verdict
 from gate.registry import Manifest
 from gate.settings import PLATFORMS, Settings, load_committed, local
 
+COMMIT = re.compile("[0-9a-f]{40}([0-9a-f]{24})?")
 DIFFERENT = "already exists with different content ({}): release under a new version"
 
 
@@ -86,7 +87,7 @@ def approve(settings: Settings, release_tag: str) -> Release:
 def _against(verdict: Verdict, committed: Settings, settings: Settings) -> Iterator[str]:
     """The environment may ask for more than what is committed, never for less."""
     yield from verdict.reasons
-    for required in map(model.requirements, (committed, settings)):
+    for required in (*map(model.requirements, (committed, settings)), verdict.settings):
         yield from rules.missing_requirements(verdict.settings, required)
         yield from rules.reasons_against(required, verdict.candidate, verdict.runs)
 
@@ -104,12 +105,12 @@ def _against_candidate(
         yield "its config digest is unknown: use COMPAT_SAVE_IMAGE=1 for `make image`"
     elif not digest == candidate.config_digest == tested.config_digest:
         yield f"digest mismatch: built {digest or 'nothing'}, tested {tested.config_digest}"
-    if not re.fullmatch(r"[\w.-]+", candidate.version, re.ASCII):
+    if not re.fullmatch(r"[\w.-]{1,100}", candidate.version, re.ASCII):
         label = f"the image's version label {candidate.version!r}"
         yield f"{label} is missing or not a valid tag: see EMULATOR_VERSION"
     folder = local(committed.emulator_source)
     here = emulator.revision(folder) if folder.is_dir() else candidate.revision
-    if not re.fullmatch("[0-9a-f]{40,64}", candidate.revision) or candidate.revision not in here:
+    if not COMMIT.fullmatch(candidate.revision) or not here.startswith(candidate.revision):
         clean = here.removesuffix("-dirty") or "commit"
         source = f"from {candidate.revision or 'no commit'}, not from a clean {clean}"
         yield f"it was built {source}: commit, and run the gate again"
