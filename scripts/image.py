@@ -20,7 +20,7 @@ def main() -> int:
         found = images.describe(client, image)
         if found.platform != platform:
             raise GateError(f"the image is for {found.platform}, this engine is {platform}")
-        tag = f"pr-{found.image_id.removeprefix('sha256:')[:12]}"
+        tag = f"pr-{engine.short(found.image_id)}"
         if found.revision and not settings.emulator_image:
             commit, dirty, _ = found.revision.partition("-dirty")
             tag = f"pr-{commit[:12]}{dirty}"

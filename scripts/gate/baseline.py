@@ -57,8 +57,7 @@ def pull_published(settings: Settings, candidate: Image) -> Image:
     if image_id == candidate.image_id:
         raise GateError(f"no baseline: {published} is the candidate itself")
     # A tag that no registry has: aws-sam-cli pulls what it is given (fact 3).
-    short = image_id.removeprefix("sha256:")[:12]
-    reference = f"{settings.emulator_repository}:pr-baseline-{short}"
+    reference = f"{settings.emulator_repository}:pr-baseline-{engine.short(image_id)}"
     client.api.tag(image_id, reference)
     found = images.describe(client, reference)
     if found.platform != candidate.platform:

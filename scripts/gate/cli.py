@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from docker.errors import DockerException
 
+UV = str(Path(sys.executable).with_name("uv"))  # in the venv of the gate's tools
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, a cancelled job
 
 

@@ -2,11 +2,10 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 from gate import engine, git, workspace
-from gate.cli import GateError, stream, uv_environment, without_secrets
+from gate.cli import UV, GateError, stream, uv_environment, without_secrets
 from gate.images import LABEL
 from gate.settings import Settings, local
 
@@ -54,11 +53,11 @@ def build(settings: Settings) -> str:
     """Run EMULATOR_PREBUILD, build the image and label it, and return the name that it has then."""
     folder = source_folder(settings)
     labels = {"revision": revision(folder)}  # before the prebuild adds files
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # uv is there
     # An attestation would turn a pushed image into an index (fact 19).
-    environ = uv_environment() | {"PATH": path, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    environ = os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     if command := settings.emulator_prebuild:
-        stream(command, failure="EMULATOR_PREBUILD failed", cwd=folder, env=environ)
+        ours = uv_environment() | environ | {"PATH": f"{Path(UV).parent}:{environ['PATH']}"}
+        stream(command, failure="EMULATOR_PREBUILD failed", cwd=folder, env=ours)
     # Without a version the Dockerfile's own label stays.
     if version := settings.emulator_version or wheel_version(folder):
         labels["version"] = version

@@ -48,6 +48,10 @@ def image_id(client: Client, reference: str) -> str:
         return ""
 
 
+def short(image_id: str) -> str:
+    return image_id.removeprefix("sha256:")[:12]
+
+
 def remove_leftovers(client: Client) -> None:
     """Remove what this clone's runs left: containers by name or by what they mount, and volumes."""
     prefix = f"{workspace.CLONE}-"

@@ -60,8 +60,7 @@ def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
     for what in ([], ["--depth=1", "--", url, commit], [COMPLETE, "--", url, *EVERYTHING]):
         with contextlib.suppress(GateError):
             if what:
-                fetch = ("fetch", "--quiet", "--no-tags")
-                stream([*PLAIN, store, *fetch, *what], failure=missing)
+                stream([*PLAIN, store, "fetch", "--quiet", "--no-tags", *what], failure=missing)
             return git(store, "rev-parse", "--verify", f"{commit}^{{commit}}", failure=missing)
     raise GateError(f"{missing}, or it cannot be fetched (see above)")
 

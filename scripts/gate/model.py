@@ -101,8 +101,7 @@ class Run:
 
 
 def listed(names: Iterable[str]) -> str:
-    counts = sorted(Counter(names).items())
-    return ", ".join(f"{number} {name}" for name, number in counts) or "no result"
+    return ", ".join(f"{n} {name}" for name, n in sorted(Counter(names).items())) or "no result"
 
 
 @dataclass

@@ -13,7 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate import engine, environment, git, results, workspace
@@ -45,6 +45,7 @@ class Suite:
     folder: Path
     run: Run
     is_baseline: bool
+    engine: dict[str, str] = field(default_factory=engine.environment)
 
 
 def jobs(settings: Settings, client: engine.Client) -> int:
@@ -173,7 +174,7 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list
     python = checkout.home / "venv/bin/python"
     tree = git.worktree(checkout.source, checkout.commit, suite.folder / shard.name / "tree")
     name, tag = f"{watch.name}-{shard.name}", watch.image.reference.rpartition(":")[2]
-    environ = environment.of_shard(python, tree, name, tag) | engine.environment()
+    environ = environment.of_shard(python, tree, name, tag) | suite.engine
     # Test ids are below --rootdir, wherever a pytest.ini lies.
     command = [str(python), "-m", "pytest", f"--rootdir={tree}", "-p", "sam_compat_plugin"]
     command += [*options, *shard.tests]
@@ -198,7 +199,7 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list
 
 def _add_answers(suite: Suite) -> None:
     run, watch = suite.run, suite.watch
-    drift = watch.clocks[1] - watch.clocks[0]
+    ahead, drift = watch.clocks[0], watch.clocks[1] - watch.clocks[0]
     if abs(drift) > DRIFT:
         moved = f"the engine's clock moved by {drift:.0f} s"
         run.notes.append(f"what the emulator answered is not joined to tests: {moved}")
@@ -213,6 +214,5 @@ def _add_answers(suite: Suite) -> None:
         shard.answered = started > (0 if answered else watch.crashed[shard.name])
         for test in run.tests:
             if test.shard == shard.name and abs(drift) <= DRIFT:
-                ahead = watch.clocks[0]
                 during = (text for at, text in answered if test.began <= at - ahead <= test.ended)
                 test.requests = dict(Counter(during))

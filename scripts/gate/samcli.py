@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate import git, workspace
-from gate.cli import call, stream, uv_environment
+from gate.cli import UV, call, stream, uv_environment
 from gate.settings import Settings
 
 
@@ -50,16 +49,15 @@ def _install(home: Path, wanted: str, url: str, commit: str) -> str:
         return str(about["version"])
     shutil.rmtree(home, ignore_errors=True)
     git.worktree(url, commit, home / "src")
-    uv = str(Path(sys.executable).with_name("uv"))
     environ = uv_environment() | {"SAM_CLI_DEV": "1"}
     # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip (fact 8).
-    command = [uv, "venv", "--quiet", "--seed", f"--python={wanted}", "venv"]
+    command = [UV, "venv", "--quiet", "--seed", f"--python={wanted}", "venv"]
     failure = f"Python {wanted} was not found: install it or change SAMCLI_PYTHON"
     stream(command, failure=failure, cwd=home, env=environ)
-    command = [uv, "pip", "install", "--python=venv", "--compile-bytecode", "-e", "./src[dev]"]
+    command = [UV, "pip", "install", "--python=venv", "--compile-bytecode", "-e", "./src[dev]"]
     failure = "installing aws-sam-cli failed: check SAMCLI_REFS and the network connection"
     stream([*command, "pytest"], failure=failure, cwd=home, env=environ)
-    command = [uv, "pip", "list", "--python=venv", "--editable", "--format=json"]
+    command = [UV, "pip", "list", "--python=venv", "--editable", "--format=json"]
     (about,) = json.loads(call(command, failure="uv cannot list what it installed", cwd=home))
     workspace.write_json(note, about)
     return str(about["version"])

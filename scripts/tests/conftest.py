@@ -32,6 +32,9 @@ from gate.workspace import ROOT
 
 pytest_plugins = ["pytester"]
 collect_ignore = ["consumer"]
+MAKEFILES = "\n".join(
+    (ROOT / name).read_text() for name in ("Makefile", "scripts/tools/template.mk")
+)
 CONSUMER = Path(__file__).parent / "consumer"
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"  # two test runs may share an engine
 OTHERS = REPOSITORY.rpartition("/")[2]  # begins the names of containers that are not the gate's

@@ -11,11 +11,10 @@ import pytest
 from gate.settings import KNOWN
 from gate.workspace import ROOT
 
-from .conftest import Gate, commit_all, copy_template
+from .conftest import MAKEFILES, Gate, commit_all, copy_template
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
-MAKEFILES = [(ROOT / name).read_text() for name in ("Makefile", "scripts/tools/template.mk")]
-TARGETS = set(re.findall(r"^([a-z]+):", "\n".join(MAKEFILES), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILES, re.MULTILINE))
 # A command in a block of its own or in backticks: make, then targets, options and settings.
 COMMAND = re.compile(r"(?:^ {4,}|`)(?:[A-Z_]+=\S+ )*make\b([^`#\n]*)", re.MULTILINE)
 SETTING = re.compile(r"\b(?:EMULATOR|SAMCLI|COMPAT|PUBLISH|RELEASE|GATED)_[A-Z_]+\b")

@@ -94,7 +94,7 @@ def test_the_users_pip_settings_do_not_move_the_gates_tools(template: Gate, tmp_
 
 
 def test_uv_asks_the_index_that_only_pips_settings_name(clone: Gate, tmp_path: Path) -> None:
-    """As behind a company's mirror (pypa/build#246)."""
+    """As behind a company's mirror (uv#1859)."""
     asked: list[str] = []
 
     class Index(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gate import engine, model, report, workspace
-from gate.cli import GateError, run_main, stream, uv_environment
+from gate.cli import UV, GateError, run_main, stream, uv_environment
 from gate.git import git
 
 SOURCE, WORK = Path(__file__).with_name("replay"), workspace.CACHE / "replay"
@@ -36,9 +36,8 @@ def main() -> int:
 def make_consumer() -> Path:
     """Return a repository whose tests call the released sam, with its functions' packages."""
     folder = shutil.copytree(SOURCE / "consumer", WORK / "consumer")
-    uv = str(Path(sys.executable).with_name("uv"))
     target = [f"--target={folder / 'functions'}", "--python-version=3.13", "--only-binary=:all:"]
-    install = [uv, "pip", "install", *target, f"{SDK}==1.7.0", "boto3"]
+    install = [UV, "pip", "install", *target, f"{SDK}==1.7.0", "boto3"]
     stream(install, failure="uv failed", env=uv_environment())
     for command in ("init -b develop", "add --force --all", COMMIT):
         git(*command.split(), cwd=folder, failure=f"git {command} failed")
