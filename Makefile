@@ -1,22 +1,23 @@
 # The sam-cli compat gate. Settings: .env.example. A target runs the script of its name; scripts/gate/ is
-# what they share. "Fact N" in a comment: see Facts in the template's CONTRIBUTING.md.
-SHELL := /bin/bash
+# what the scripts share. `FACTS.md#…` in a comment is a heading of docs/FACTS.md.
+
+# Every recipe is plain sh: some machines have no bash (OWASP/Nest#4534).
+override SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .cache/venv
-RUN := @$(VENV)/bin/python scripts
-# The user's other tools do not govern the gate: where Python finds modules, what pip and uv install,
-# and where (aws-cdk#8487), which repository git reads in a hook (fact 30), an image's platform.
+IN_VENV := $(VENV)/bin/python
+IS_SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11) and \
+	"error: Python 3.11 or newer is required: choose one with PYTHON=")
+
+# What must be gone before Python starts: where another program's modules are.
 unexport PYTHONSAFEPATH PYTHONPATH PYTHONHOME
-unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV UV_REQUIRE_HASHES
-unexport GIT_DIR GIT_COMMON_DIR GIT_INDEX_FILE GIT_PREFIX GIT_WORK_TREE GIT_LITERAL_PATHSPECS
-unexport GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES DOCKER_DEFAULT_PLATFORM
-export GIT_TERMINAL_PROMPT := 0
+# A line is shown when it is printed, also in a workflow's log.
 export PYTHONUNBUFFERED := 1
 # A __pycache__ that the repository does not ignore would count as a change of it.
 export PYTHONDONTWRITEBYTECODE := 1
 
 .NOTPARALLEL: # the targets write to the same folders
-.PHONY: help image samcli compat publish changed required promote clean
+.PHONY: help image samcli compat publish plan required promote clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,37 +26,49 @@ help: ## list the targets
 # --- the gate
 
 image: $(VENV)/ready ## build the candidate image and tag it so that sam-cli uses it
-	$(RUN)/image.py
+	@$(IN_VENV) scripts/image.py
 
 samcli: $(VENV)/ready ## check out and install aws-sam-cli at SAMCLI_REFS
-	$(RUN)/samcli.py
+	@$(IN_VENV) scripts/samcli.py
 
 compat: image samcli ## run image and samcli, then the durable tests; print the verdict
-	$(RUN)/compat.py
+	@$(IN_VENV) scripts/compat.py
 
 publish: $(VENV)/ready ## push exactly the images with a green verdict; move `latest` last
-	$(RUN)/publish.py
+	@$(IN_VENV) scripts/publish.py
 
 promote: $(VENV)/ready ## point `latest` at VERSION, which was published before
-	$(RUN)/promote.py
+	@$(IN_VENV) scripts/promote.py
 
 clean: ## remove checkouts, venvs and results
-	rm -rf .cache .compat
+	@$(PYTHON) -c '$(IS_SUPPORTED)'
+	@$(PYTHON) scripts/clean.py
 
 # --- what workflows ask
 
-changed: $(VENV)/ready ## print whether the commits since BASE, or RELEASE_TAG, concern the emulator
-	$(RUN)/changed.py
+plan: $(VENV)/ready ## print whether this run is gated, by BASE or RELEASE_TAG, and what it tests
+	@$(IN_VENV) scripts/plan.py
 
 required: ## pass or fail the required check, from the job results in NEEDS
 	@$(PYTHON) scripts/required.py
 
-INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --requirement
+# The venv of the gate's tools.
+
+# These options win over a `user`, `target` or `prefix` of pip.conf (pypa/pip#8977).
+INSTALL = -m pip install --quiet --disable-pip-version-check --no-user --target= --prefix=$(VENV) \
+	--require-hashes --only-binary :all: --requirement
+IMPORTS := import docker, dotenv, packaging
+
+# A venv can outlive its Python (pypa/pipx#146): one that does not work is made again.
+ifneq ($(shell $(IN_VENV) -c '$(IMPORTS)' 2>&1 || echo broken),)
+.PHONY: $(VENV)/ready
+endif
 
 $(VENV)/ready: scripts/requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required: choose one with PYTHON=")'
-	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: install python3-venv, or choose another PYTHON=' >&2; exit 2; }
-	@$(VENV)/bin/python $(INSTALL) $<
+	@$(PYTHON) -c '$(IS_SUPPORTED)'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo 'error: $(VENV) cannot be made (see above): fix that, or choose another PYTHON=' >&2; exit 2; }
+	@$(IN_VENV) $(INSTALL) $<
+	@$(IN_VENV) -c '$(IMPORTS)' || { echo 'error: the packages in $(VENV) cannot be imported (see above)' >&2; exit 2; }
 	@touch $@
 
 -include scripts/tools/template.mk

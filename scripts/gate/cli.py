@@ -1,84 +1,133 @@
-"""How a script starts and ends, and how it calls other programs."""
+"""How a script starts and ends, and what it reports to the workflow that called it."""
 
 import os
-import re
-import shlex
 import signal
-import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from docker.errors import DockerException
 
-UV = str(Path(sys.executable).with_name("uv"))  # in the venv of the gate's tools
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, a cancelled job
+from gate.programs import GateError
+from gate.workspace import VERSION
 
+# Ctrl-C; `kill`, or a cancelled job on a machine of one's own; a terminal that was closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What governs git, docker and uv from outside is not meant for the gate. Scripts are also run
+# without make, by a hook or by `git bisect`.
+NOT_OURS = [
+    # A hook's variables make git read another repository (FACTS.md#hook-environment).
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    # The kind of a store follows its remote's (pre-commit/pre-commit#3434).
+    "GIT_DEFAULT_HASH",
+    # It would build an image for another kind of machine.
+    "DOCKER_DEFAULT_PLATFORM",
+    # They move pip's installations away (aws/aws-cdk#8487).
+    "PIP_USER",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_REQUIRE_VIRTUALENV",
+    # aws-sam-cli's own requirements have no hashes, and can be newer than a cooldown allows
+    # (canonical/operator#2616).
+    "UV_REQUIRE_HASHES",
+    "UV_EXCLUDE_NEWER",
+    # Modules of another program's.
+    "PYTHONPATH",
+    "PYTHONHOME",
+]
 
-class GateError(Exception):
-    """The gate cannot run. The message is one line: what failed, the value, what to do."""
-
-
-def _interrupt(*_: object) -> None:
-    for number in SIGNALS:  # make passes Ctrl-C on as a second signal, which must not end clean-up
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+# Each names a file, pip's constraint several. The gate's programs run in other folders.
+NAMES_OF_FILES = [
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NETRC",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "PIP_CONFIG_FILE",
+    "PIP_CONSTRAINT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "UV_CONSTRAINT",
+]
 
 
 def run_main(main: Callable[[], int]) -> NoReturn:
-    """Exit with what `main` returns (0 or 1), with 2 after an error, with 130 after Ctrl-C."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    """Exit with what `main` returns (0 or 1), with 2 after an error, with 130 after a signal."""
+    for name in NOT_OURS:
+        os.environ.pop(name, None)
+    for name in os.environ.keys() & NAMES_OF_FILES:
+        os.environ[name] = _with_absolute_paths(os.environ[name])
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"
+    _listen_to_signals()
+    # A terminal may know fewer characters than a failing test's message has.
+    sys.stdout.reconfigure(errors="replace", line_buffering=True)  # type: ignore[union-attr]
+    sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
     code = 2
     try:
         sys.exit(main())
-    except DockerException as error:  # before OSError, which its APIError is too
+    # It stands before OSError, since docker's APIError is both.
+    except DockerException as error:
         message = f"error: the Docker engine refused a request: {error}"
-    except (GateError, OSError) as error:  # also those of requests: the engine is gone
+    # requests' ConnectionError is an OSError too: the engine has ended.
+    except (GateError, OSError) as error:
         message = f"error: {error}"
     except KeyboardInterrupt:
-        code, message = 130, "interrupted"
-    except Exception:  # must not look like a red verdict
+        code = 130
+        message = "interrupted"
+    # It must not end with Python's exit code 1, which means a red verdict.
+    except Exception:
         traceback.print_exc()
-        message = "error: internal error; please report it with the traceback above"
+        report = "please report it with the traceback above"
+        message = f"error: internal error in gate {VERSION}; {report}"
     print(" ".join(message.split()), file=sys.stderr)
     sys.exit(code)
 
 
-def call(command: Sequence[str | Path], *, failure: str, **options: Any) -> str:
-    """Return a program's stdout, stripped. Raises GateError with `failure` and its stderr."""
-    options |= {"stdin": subprocess.DEVNULL, "encoding": "utf-8", "errors": "replace"}
-    done = subprocess.run(command, capture_output=True, **options)
-    if done.returncode:
-        raise GateError(f"{failure}: {without_secrets(' '.join(done.stderr.split()))}")
-    return str(done.stdout.strip())
-
-
-def stream(command: Sequence[str | Path] | str, *, failure: str, **options: Any) -> None:
-    """Print and run a command (a string: by the shell). Raises GateError unless it exits with 0."""
-    shell = isinstance(command, str)
-    text = command if isinstance(command, str) else shlex.join(map(str, command))
-    print(f"+ {without_secrets(text)}")
-    done = subprocess.run(command, shell=shell, stdin=subprocess.DEVNULL, **options)
-    if done.returncode:
-        raise GateError(f"{failure} (exit code {done.returncode}, see above)")
-
-
-def uv_environment() -> dict[str, str]:
-    """Return an environment with pip's index: uv does not read pip's settings (uv#1859)."""
-    listing = call([sys.executable, "-m", "pip", "config", "list"], failure="pip config failed")
-    index = re.search(r"(?m)^\S+\.index-url='(.+)'$", listing)
-    return ({"UV_INDEX_URL": index[1]} if index else {}) | os.environ
-
-
-def without_secrets(text: str) -> str:
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
-
-
 def github_output(**values: str) -> None:
     """Set outputs of a GitHub step (`_` becomes `-`); do nothing elsewhere."""
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.writelines(f"{name.replace('_', '-')}={value}\n" for name, value in values.items())
+    output = os.environ.get("GITHUB_OUTPUT")
+    if not output:
+        return
+    with Path(output).open("a", encoding="utf-8") as file:
+        for name, value in values.items():
+            # A second line would be read as another output.
+            if "\n" in value or "\r" in value:
+                raise GateError(f"{name}: {value!r} has more than one line")
+            file.write(f"{name.replace('_', '-')}={value}\n")
+
+
+def _with_absolute_paths(value: str) -> str:
+    """Return what a variable holds, with a path from the root for each file that is there."""
+    if Path(value).is_file():
+        return str(Path(value).absolute())
+    words = [
+        str(Path(word).absolute()) if Path(word).is_file() else word
+        for word in value.split()
+    ]
+    return " ".join(words)
+
+
+def _listen_to_signals() -> None:
+    for number in SIGNALS:
+        # nohup ignores SIGHUP on purpose: the run is meant to outlive its terminal.
+        if (
+            signal.getsignal(number) is not signal.SIG_IGN
+            or number == signal.SIGINT
+        ):
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    # make passes Ctrl-C on as a second signal, which must not end the clean-up.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

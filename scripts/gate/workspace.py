@@ -4,53 +4,108 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import platform
+import platform as machine
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gate.cli import GateError
+from gate.programs import GateError
 
 ROOT = Path(__file__).resolve().parents[2]
-CACHE, COMPAT = ROOT / ".cache", ROOT / ".compat"
-MEMORY = Path("/dev/shm")  # Linux's file system in memory
-VERDICT, SUMMARY = "verdict.json", "summary.md"
-PREFIX = "sam-compat-"  # begins the names of all that any clone makes in an engine
-# A name of this clone: a later run finds by it what a killed one left.
-CLONE = f"{PREFIX}{hashlib.sha256(f'{platform.node()}:{ROOT}'.encode()).hexdigest()[:8]}"
+# Resolved, so that one folder has one name where .cache is a symbolic link.
+CACHE = (ROOT / ".cache").resolve()
+COMPAT = ROOT / ".compat"
+# Linux's file system in memory.
+MEMORY = Path("/dev/shm")
+# What never belongs into a repository or an image.
+OWN = (".env", ".cache", ".compat")
+VERDICT = "verdict.json"
+SUMMARY = "summary.md"
+# Names of containers, volumes and images that any clone of the gate makes begin with this.
+PREFIX = "sam-compat-"
+# Those that this clone makes begin with this, so that the next run can remove what a killed run
+# left behind.
+CLONE = (
+    PREFIX + hashlib.sha256(f"{machine.node()}:{ROOT}".encode()).hexdigest()[:8]
+)
 VERSION = (ROOT / "scripts/VERSION").read_text().strip()
 
 
-def results(platform: str) -> Path:
-    folder = COMPAT / platform.replace("/", "-")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def results_folder(platform: str) -> Path:
+    """Return the folder of a platform's results. Who writes a file there makes it."""
+    return COMPAT / platform.replace("/", "-")
 
 
 def delete_verdicts() -> None:
+    """Remove earlier verdicts and reports, so that none outlives a run that fails."""
     for path in (*COMPAT.glob(f"*/{VERDICT}"), *COMPAT.glob(f"*/{SUMMARY}")):
         path.unlink()
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    CACHE.mkdir(exist_ok=True)
-    (CACHE / "uv.toml").touch()  # ends uv's search for the settings of parent folders (fact 29)
+    """Keep every other run out of this clone. Raises GateError if one is working in it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             remedy = "wait for it, or use a second clone"
-            raise GateError(f"another run is working in this clone: {remedy}") from None
+            raise GateError(
+                f"another run is working in this clone: {remedy}"
+            ) from None
         yield
 
 
+def clean() -> None:
+    """Remove everything that the gate wrote. The lock goes last: its name guards the rest.
+
+    Where .cache is a link, only the link goes: behind it can be files of other programs.
+    """
+    with lock():
+        shutil.rmtree(COMPAT, ignore_errors=True)
+        link = ROOT / ".cache"
+        if link.is_symlink():
+            link.unlink()
+            print(f"{CACHE} stays, .cache was a link to it")
+            return
+        for path in CACHE.iterdir():
+            if path.name == "lock":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        (CACHE / "lock").unlink()
+        CACHE.rmdir()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, whatever stops the run: later runs trust what it says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
 def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    """Write a value as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
+    """Return what `write_json` wrote. Raises GateError with `remedy` if it is not there whole."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         raise GateError(f"{path} is missing or damaged: {remedy}") from None
+
+
+def shield_from_parents() -> None:
+    """End uv's search for settings in the folders above .cache/ (FACTS.md#uv-parents)."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (CACHE / "uv.toml").touch()
+    # Where the folder above is a project, uv takes its settings before any uv.toml
+    # (astral-sh/uv#5878).
+    (CACHE / "pyproject.toml").touch()

@@ -1,0 +1,110 @@
+"""How the gate calls other programs, and the error it ends with when one of them fails."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# In the venv of the gate's tools.
+UV = str(Path(sys.executable).with_name("uv"))
+# What to do when a program is missing that the gate itself does not install.
+INSTALL = {
+    "docker": "install Docker with buildx (in the template, `make engine` does)",
+    "git": "install git",
+    "gh": "install GitHub's command line program",
+}
+# pip's settings under the names that uv knows: uv reads none of pip's (astral-sh/uv#1859).
+UV_NAMES = {
+    "index-url": ["UV_DEFAULT_INDEX"],
+    "extra-index-url": ["UV_INDEX"],
+    "trusted-host": ["UV_INSECURE_HOST"],
+    "cert": ["SSL_CERT_FILE"],
+    "proxy": ["HTTPS_PROXY", "HTTP_PROXY"],
+}
+
+
+class GateError(Exception):
+    """The gate cannot run. The message is one line: what failed, the value, what to do."""
+
+
+def call(command: Sequence[str | Path], *, failure: str, **options: Any) -> str:
+    """Return a program's stdout, stripped. Raises GateError with `failure` and what it printed."""
+    done = run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        **options,
+    )
+    if done.returncode:
+        # WSL's stub of docker prints its reason to stdout (beeware/briefcase#1634).
+        printed = done.stderr.strip() or done.stdout.strip()
+        raise GateError(
+            f"{failure}: {without_secrets(' '.join(printed.split()))}"
+        )
+    return str(done.stdout.strip())
+
+
+def stream(
+    command: Sequence[str | Path] | str, *, failure: str, **options: Any
+) -> None:
+    """Print and run a command (a string: by the shell). Raises GateError unless it exits with 0."""
+    text = (
+        command if isinstance(command, str) else shlex.join(map(str, command))
+    )
+    print(f"+ {without_secrets(text)}")
+    done = run(command, shell=isinstance(command, str), **options)
+    if done.returncode:
+        raise GateError(f"{failure} (exit code {done.returncode}, see above)")
+
+
+def without_secrets(text: str) -> str:
+    """Return text without the user names and passwords in its URLs."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def uv_environment() -> dict[str, str]:
+    """Return an environment in which uv finds packages the way pip does on this machine.
+
+    Certificates are the system's, as for pip: a company's own authority is not among those that
+    uv brings along (astral-sh/uv#1474).
+    """
+    listing = call(
+        [sys.executable, "-m", "pip", "config", "list"],
+        failure="pip's configuration cannot be read",
+    )
+    found = {
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NATIVE_TLS": "1",
+        # pip takes the best version of all its indexes.
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
+    # In pip, later wins.
+    for layer in ("global", "install", ":env:"):
+        settings = rf"(?m)^{layer}\.([a-z-]+)='(.*)'$"
+        for option, value in re.findall(settings, listing):
+            for name in UV_NAMES.get(option, []):
+                # pip separates several values by line ends, which its listing shows as \n.
+                found[name] = " ".join(value.replace("\\n", " ").split())
+    return found | os.environ
+
+
+def run(
+    command: Sequence[str | Path] | str, **options: Any
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program without input. Raises GateError with a remedy if it is not installed."""
+    program = str(command if isinstance(command, str) else command[0])
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, **options)
+    except FileNotFoundError as error:
+        # A missing folder to run in is the same error, under the folder's name.
+        if error.filename != program or program not in INSTALL:
+            raise
+        remedy = INSTALL[program]
+        raise GateError(
+            f"{program} is not installed, or not on PATH: {remedy}"
+        ) from None
