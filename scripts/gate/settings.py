@@ -1,23 +1,41 @@
 """The settings: .env.example, then .env, then the environment; later wins."""
 
+import contextlib
 import difflib
 import io
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from pathlib import Path, PurePosixPath
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+from packaging.version import InvalidVersion, Version
 
-from gate.cli import GateError
+from gate.programs import GateError
 from gate.workspace import ROOT
 
-PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}  # with the name in their tags
-PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")  # an unknown name of ours is a mistake
+# Platform -> how the tag of its image ends, as in v1.2.1-arm64.
+PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
+# A name that begins with one of these is meant for the gate.
+OUR_PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
-UNMATCHED = re.compile(r"^[/!:-]|[{}:!]")  # git reads these literally: the glob guards nothing
-Words = tuple[str, ...]  # separated by spaces
+# A glob with one of these would match no file: git does not expand braces, and `:` or `!` give a
+# path another meaning.
+READ_LITERALLY = re.compile(r"^[/!:-]|[{}:!]")
+NEVER_EMPTY = [
+    "EMULATOR_SOURCE",
+    "EMULATOR_REPOSITORY",
+    "SAMCLI_SOURCE",
+    "SAMCLI_PYTHON",
+    "SAMCLI_TESTS",
+    "PUBLISH_PLATFORMS",
+]
+KNOWN_FAILURE = re.compile(r"(\S+::\S+)@([0-9]{4}-[0-9]{2}-[0-9]{2})")
+# Separated by spaces in the file, each of them once.
+Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,11 @@ class Settings:
     samcli_compared_refs: Words
     samcli_python: str
     samcli_tests: Words
-    compat_jobs: int
+    samcli_known_failures: Words
+    sdk_source: str
+    compat_sdk: str
+    sdk_tag_prefix: str
+    compat_jobs: int | None
     compat_min_passed: int
     compat_reruns: int
     compat_timeout: int
@@ -49,64 +71,168 @@ class Settings:
     gated_paths: Words
 
 
-KNOWN = {each.name.upper(): each.type for each in fields(Settings)}
+TYPE_BY_NAME = {field.name.upper(): field.type for field in fields(Settings)}
 
 
 def load() -> Settings:
-    return _checked(_file(".env.example") | _file(".env") | _known(os.environ, "the environment"))
+    """Return the settings of this run, from all three layers."""
+    files = _file(".env.example") | _file(".env")
+    settings = _checked(files | _known(os.environ, "the environment"))
+    if os.environ.get("GITHUB_EVENT_NAME") == "release":
+        # A release sets no test aside.
+        return replace(settings, samcli_known_failures=())
+    return settings
 
 
 def load_committed() -> Settings:
+    """Return the settings that the repository committed: a release requires at least these."""
     return _checked(_file(".env.example"))
 
 
-def local(value: str) -> Path:
-    """Return the path that a setting means; a relative one is below the gate's folder."""
+def path_of(value: str) -> Path:
+    """Turn a setting's value into a path. Relative ones start at the gate's folder."""
     return ROOT / Path(value).expanduser()
+
+
+def known_failure(entry: str) -> tuple[str, date]:
+    """Return the test id in an entry of SAMCLI_KNOWN_FAILURES, and the last day that it counts."""
+    match = KNOWN_FAILURE.fullmatch(entry)
+    try:
+        if match:
+            return _normal_path(match[1]), date.fromisoformat(match[2])
+    except ValueError:
+        pass
+    remedy = "write path::Class::test@YYYY-MM-DD, the last day on which it is set aside"
+    raise GateError(f"SAMCLI_KNOWN_FAILURES: {entry} cannot be read: {remedy}")
+
+
+def versions_in_tag(tag: str, prefix: str) -> list[str]:
+    """Return the versions of one package that a release's tag names, such as 1.3.0.
+
+    A monorepo's tag may name several packages, as in sdk-v1.8.0,testing-v1.3.0. A part is the
+    package's if a version follows its prefix (FACTS.md#release-tags).
+    """
+    versions = []
+    for part in tag.split(","):
+        version = part.removeprefix(prefix)
+        with contextlib.suppress(InvalidVersion):
+            Version(version)
+            if part.startswith(prefix):
+                versions.append(version)
+    return versions
 
 
 def _file(name: str) -> dict[str, str]:
     path = ROOT / name
-    # Another program's lines may be of another encoding.
-    text = path.read_text(encoding="utf-8-sig", errors="replace") if path.exists() else ""
-    return _known(dotenv_values(stream=io.StringIO(text), interpolate=False), name)
+    if not path.exists():
+        return {}
+    # Lines of other programs may have another encoding.
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    _refuse_unreadable_lines(text, name)
+    return _known(
+        dotenv_values(stream=io.StringIO(text), interpolate=False), name
+    )
+
+
+def _refuse_unreadable_lines(text: str, file: str) -> None:
+    """Raise GateError for a line that begins with a setting's name and sets nothing."""
+    lines = text.splitlines(keepends=True)
+    for index, line in enumerate(lines):
+        begins = re.match(r"\s*(?:export\s+)?(\w+)", line)
+        if not begins or begins[1] not in TYPE_BY_NAME:
+            continue
+        # The value may go on in the next lines, in quotes.
+        rest = io.StringIO("".join(lines[index:]))
+        binding = next(parse_stream(rest))
+        if binding.key != begins[1] or binding.value is None:
+            where = f"{file}, line {index + 1}"
+            raise GateError(
+                f"{where}: {begins[1]} cannot be read: write {begins[1]}=VALUE"
+            )
 
 
 def _known(values: Mapping[str, str | None], layer: str) -> dict[str, str]:
-    """Return the settings among other programs' variables, which are never printed."""
-    # A name is meant as a setting by our prefixes, in files also by its likeness to a setting's.
-    for name in values.keys() - KNOWN.keys():
-        ours = name.startswith(PREFIXES)
-        near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.5 if ours else 0.9)
-        if ours or (near and layer != "the environment"):
-            hint = f": did you mean {near[0]}?" if near else ""
+    """Return the settings among other programs' variables, which are never printed.
+
+    A name with one of our prefixes must be a setting. In a file, so must one that is nearly one.
+    """
+    for name in values.keys() - TYPE_BY_NAME.keys():
+        ours = name.startswith(OUR_PREFIXES)
+        likeness = 0.5 if ours else 0.9
+        nearest = difflib.get_close_matches(
+            name, TYPE_BY_NAME, n=1, cutoff=likeness
+        )
+        if ours or (nearest and layer != "the environment"):
+            hint = f": did you mean {nearest[0]}?" if nearest else ""
             raise GateError(f"unknown setting {name} in {layer}{hint}")
-    return {name: (value or "").strip() for name, value in values.items() if name in KNOWN}
+    return {
+        name: (value or "").strip()
+        for name, value in values.items()
+        if name in TYPE_BY_NAME
+    }
 
 
 def _checked(values: Mapping[str, str]) -> Settings:
-    if missing := KNOWN.keys() - values.keys():
-        raise GateError(f".env.example lacks {', '.join(missing)}: copy it again from the template")
-    parsed = {name.lower(): _parsed(name, values[name]) for name in values}
+    if missing := TYPE_BY_NAME.keys() - values.keys():
+        raise GateError(
+            f".env.example lacks {', '.join(missing)}: copy it again from the template"
+        )
+    for name in NEVER_EMPTY:
+        if not values[name]:
+            raise GateError(f"{name} is empty: see .env.example")
+    parsed = {
+        name.lower(): _parsed(name, value) for name, value in values.items()
+    }
+    tests = map(_normal_path, values["SAMCLI_TESTS"].split())
+    parsed["samcli_tests"] = tuple(dict.fromkeys(tests))
     settings = Settings(**parsed)  # type: ignore[arg-type]
     if not settings.samcli_refs + settings.samcli_compared_refs:
-        raise GateError("SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty: name a ref in one")
+        raise GateError(
+            "SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty: name a ref in one"
+        )
     if PUBLISHED_TAG.fullmatch(settings.emulator_tag):
         tag = settings.emulator_tag
-        raise GateError(f"EMULATOR_TAG={tag} could be published: use one like pr-1")
-    if wrong := set(settings.publish_platforms) - PLATFORMS.keys():
-        raise GateError(f"PUBLISH_PLATFORMS: {wrong.pop()} is not one of {', '.join(PLATFORMS)}")
-    for glob in filter(UNMATCHED.search, settings.gated_paths):
-        raise GateError(f"GATED_PATHS: {glob} would match nothing: git reads / ! {{ }} literally")
+        raise GateError(
+            f"EMULATOR_TAG={tag} could be published: use one like pr-1"
+        )
+    for platform in settings.publish_platforms:
+        if platform not in PLATFORMS:
+            known = ", ".join(PLATFORMS)
+            raise GateError(
+                f"PUBLISH_PLATFORMS: {platform} is not one of {known}"
+            )
+    for entry in settings.samcli_known_failures:
+        known_failure(entry)
+    if settings.compat_sdk not in ("released", "source"):
+        raise GateError(
+            f"COMPAT_SDK={settings.compat_sdk}: must be released or source"
+        )
+    if settings.compat_sdk == "source" and not settings.sdk_source:
+        raise GateError(
+            "COMPAT_SDK=source needs SDK_SOURCE, the folder of that package"
+        )
+    for glob in filter(READ_LITERALLY.search, settings.gated_paths):
+        reason = "a glob cannot begin with / ! : - or contain { } : !"
+        raise GateError(f"GATED_PATHS: {glob} would match nothing: {reason}")
     return settings
 
 
-def _parsed(name: str, value: str) -> str | int | Words:
-    kind = KNOWN[name]
+def _parsed(name: str, value: str) -> str | int | Words | None:
+    kind = TYPE_BY_NAME[name]
     if kind is str:
         return value
-    if kind not in (int, bool):
+    if kind == Words:
         return tuple(dict.fromkeys(value.split()))
-    if not re.fullmatch("[01]?" if kind is bool else "[0-9]{0,9}", value):
-        raise GateError(f"{name}={value}: must be {'0 or 1' if kind is bool else 'a number'}")
-    return int(value or 0)
+    if kind == int | None and not value:
+        return None
+    if kind is bool and value not in ("0", "1"):
+        raise GateError(f"{name}={value}: must be 0 or 1")
+    if not re.fullmatch("[0-9]{1,9}", value):
+        raise GateError(f"{name}={value}: must be a number")
+    return int(value)
+
+
+def _normal_path(entry: str) -> str:
+    """Return a path or test id with the path as pytest prints it, without `./` or `//`."""
+    path, separator, test = entry.partition("::")
+    return f"{PurePosixPath(path)}{separator}{test}"
