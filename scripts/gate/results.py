@@ -3,76 +3,132 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gate.model import TestResult
 
-MESSAGE = 400  # characters of a failure's message that are kept
+# Characters of a failure's message that are kept.
+MAX_MESSAGE_LENGTH = 400
 Record = dict[str, Any]
-# Common Log Format (fact 22). A client in the emulator (urllib3) logs alike, after a URL.
+# Common Log Format (FACTS.md#common-log-format). The emulator's own HTTP client, urllib3, logs the
+# same form with a URL in front: that is what it asked, not what it answered.
 ANSWERED = re.compile(
     r'(?<!\S)(?P<client>https?://\S+ )?"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[0-9.]+" '
     r"(?P<status>[0-9]{3}) (-|[0-9]+)(?!\S)"
 )
-# In a path: UUIDs, a number, an ARN or ids joined by an escaped slash, a token.
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-ID = re.compile(rf"{UUID}|[0-9]+|.*%(2F|3A).*|(?=\S*[0-9])[\w=.%~-]{{24,}}", re.IGNORECASE)
+# A UUID, a number, an ARN or ids joined by an escaped slash, a token.
+ID_IN_PATH = re.compile(
+    rf"{UUID}|[0-9]+|.*%(2F|3A).*|(?=\S*[0-9])[\w=.%~-]{{24,}}",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request that an emulator answered: when, by the engine's clock, and with what status."""
+
+    at: float
+    route: str
+    status: int
 
 
 def records(path: Path) -> list[Record]:
     """Return what the plugin wrote; a last line that was cut off is left out."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        # It has not begun, or its folder was removed meanwhile.
+        return []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def unfinished(found: Sequence[Record]) -> list[str]:
-    ended = {record.get("finished") for record in found}
-    return [each["started"] for each in found if "started" in each and each["started"] not in ended]
+def versions(records: Sequence[Record]) -> dict[str, str]:
+    """Return the versions of aws-sam-cli's own dependencies, and of the functions' packages."""
+    found: dict[str, str] = {}
+    for record in records:
+        found |= record.get("versions", {})
+    for name, (version, _) in functions_packages(records).items():
+        found[f"functions' {name}"] = version
+    return found
 
 
-def tests(found: Sequence[Record], shard: str) -> dict[str, TestResult]:
-    """Return the result of each test that finished or failed, by id."""
-    results: dict[str, TestResult] = {}
-    for record in found:
+def functions_packages(records: Sequence[Record]) -> dict[str, tuple[str, str]]:
+    """Return version and hash of RECORD of the durable packages in the functions, by name."""
+    found: dict[str, tuple[str, str]] = {}
+    for record in records:
+        found |= record.get("functions_packages", {})
+    return found
+
+
+def unfinished(records: Sequence[Record]) -> list[str]:
+    """Return the ids of the tests that pytest began and did not end."""
+    ended = {record["finished"] for record in records if "finished" in record}
+    began = [record["started"] for record in records if "started" in record]
+    return [test_id for test_id in began if test_id not in ended]
+
+
+def tests(records: Sequence[Record], shard: str) -> dict[str, TestResult]:
+    """Return the result of each test that finished or failed, by id.
+
+    A test has a report for set-up, call, each subtest and tear-down. One failed report fails it;
+    only a passed call passes it (FACTS.md#subtests).
+    """
+    by_id: dict[str, TestResult] = {}
+    for record in records:
         if test_id := record.get("started"):
-            new = TestResult(test_id, "skipped", shard, record["at"], record["at"])
+            new = TestResult(
+                test_id, "skipped", shard, record["at"], record["at"]
+            )
             new.message = "pytest did not call it"
-            results.setdefault(test_id, new)  # it may begin again (pytest-rerunfailures)
+            # It may begin again, by pytest-rerunfailures.
+            by_id.setdefault(test_id, new)
         elif "outcome" in record:
-            _add(results[record["test"]], record)
-    for test_id in unfinished(found):
-        if results[test_id].outcome != "failed":
-            del results[test_id]
-    return results
+            _add_report(by_id[record["test"]], record)
+    for test_id in unfinished(records):
+        if by_id[test_id].outcome != "failed":
+            del by_id[test_id]
+    return by_id
 
 
-def _add(result: TestResult, report: Record) -> None:
-    # Of set-up, call, subtests and tear-down a failed one counts (fact 7), and only a call passes.
-    outcome, called = report["outcome"], report["when"] == "call"
+def _add_report(result: TestResult, report: Record) -> None:
+    called = report["when"] == "call"
     if called:
-        result.ended = report["at"]  # after that its class's tear-down removes what it worked on
-    if result.outcome == "failed" or (outcome == "skipped" and result.outcome == "passed"):
+        # Later its class's tear-down removes what it worked on, which fails other requests.
+        result.ended = report["at"]
+    passed_and_skipped = (
+        result.outcome == "passed" and report["outcome"] == "skipped"
+    )
+    if result.outcome == "failed" or passed_and_skipped:
         return
-    if outcome != "passed" or called:
-        result.outcome = outcome if outcome in ("passed", "skipped") else "failed"
-        result.message = " ".join(report["message"].split())[:MESSAGE]
+    if report["outcome"] == "passed" and not called:
+        return
+    known = report["outcome"] in ("passed", "skipped")
+    result.outcome = report["outcome"] if known else "failed"
+    result.message = " ".join(report["message"].split())[:MAX_MESSAGE_LENGTH]
 
 
-def answers(log: Path) -> list[tuple[float, str]]:
-    """Return the requests in a container's log: time by the engine's clock, METHOD ROUTE STATUS."""
+def answers(log: Path) -> list[Answer]:
+    """Return the requests in a container's log, whose lines begin with the engine's time."""
+    if not log.exists():
+        return []
     found = []
-    text = log.read_text(errors="replace") if log.exists() else ""
-    for line in text.splitlines():
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         stamp, _, printed = line.partition(" ")
         match = ANSWERED.search(printed)
         if match and not match["client"]:
             at = datetime.fromisoformat(stamp).timestamp()
-            found.append((at, f"{match['method']} {route(match['path'])} {match['status']}"))
+            route = f"{match['method']} {route_of(match['path'])}"
+            found.append(Answer(at, route, int(match["status"])))
     return found
 
 
-def route(path: str) -> str:
+def route_of(path: str) -> str:
+    """Return a path with {} for each id, and without its query: equal for all executions."""
     parts = path.partition("?")[0].split("/")
-    return "/".join("{}" if ID.fullmatch(part) else part for part in parts)
+    return "/".join(
+        "{}" if ID_IN_PATH.fullmatch(part) else part for part in parts
+    )
