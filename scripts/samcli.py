@@ -6,10 +6,13 @@ from gate.settings import load
 
 
 def main() -> int:
+    """Print each aws-sam-cli that is installed now."""
     settings = load()
     with workspace.lock():
         for checkout in samcli.install_all(settings):
-            print(f"aws-sam-cli {checkout.version} ({checkout.ref}, {checkout.commit[:12]})")
+            sam_cli = checkout.sam_cli
+            commit = sam_cli.commit[:12]
+            print(f"aws-sam-cli {checkout.version} ({sam_cli.ref}, {commit})")
     return 0
 
 

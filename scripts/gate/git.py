@@ -9,75 +9,161 @@ import threading
 from pathlib import Path
 
 from gate import workspace
-from gate.cli import GateError, call, stream, without_secrets
-from gate.settings import local
+from gate.programs import GateError, call, stream, without_secrets
+from gate.settings import path_of
 
-CHECKOUT = threading.Lock()  # `prune` would remove a worktree that is being added
-RELEASE = re.compile(r"^refs/tags/v(\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
+# Only one thread at a time: `git worktree prune` would remove a worktree that another is adding.
+ONE_WORKTREE = threading.Lock()
+RELEASE_TAG = re.compile(r"^refs/tags/v(\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
+# A ref at one commit, as the plan writes it.
+PINNED = re.compile(r"(.+)@([0-9a-f]{40}|[0-9a-f]{64})")
 # What is tested is what was committed: without the user's hooks and line endings.
-PLAIN = ("git", "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false")
-COMPLETE = "--depth=2147483647"  # what an earlier shallow fetch left out too
-EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+AS_COMMITTED = (
+    "git",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+    "-c",
+    "core.autocrlf=false",
+)
+# git's "infinite" depth: it also completes a repository that was fetched with a smaller one.
+FULL_DEPTH = "--depth=2147483647"
+ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
 def git(*arguments: str | Path, failure: str, cwd: Path | None = None) -> str:
-    return call([*PLAIN, *arguments], failure=failure, cwd=cwd)
+    """Return what a git command prints. Raises GateError with `failure` and git's own words."""
+    return call([*AS_COMMITTED, *arguments], failure=failure, cwd=cwd)
 
 
 def source(value: str) -> str:
     """Return a setting's git source: a URL as it is, a path made absolute."""
-    return str(local(value)) if local(value).exists() else value
+    return str(path_of(value)) if path_of(value).exists() else value
 
 
-def listing(url: str, *, setting: str) -> dict[str, str]:
+def refs_of(url: str, *, setting: str) -> dict[str, str]:
+    """Return the commit of each ref in a repository, such as refs/heads/develop, and of HEAD."""
     failure = f"{setting}: {without_secrets(url)} cannot be reached as a git repository"
-    lines = git("ls-remote", "--", url, failure=failure).splitlines()
-    return {name: commit for commit, name in map(str.split, lines)}
+    commits = {}
+    for line in git("ls-remote", "--", url, failure=failure).splitlines():
+        commit, name = line.split()
+        commits[name] = commit
+    return commits
 
 
 def expand(word: str, refs: dict[str, str], *, setting: str) -> list[str]:
-    """Return a word, or what `latest:N` names: the last release of the N newest minor versions."""
+    """Return the refs that a word of SAMCLI_REFS names.
+
+    `latest` is the newest release, `latest:N` the newest release of each of the N newest minor
+    versions. Any other word is a ref.
+    """
     asked = re.fullmatch(r"latest(?::([1-9][0-9]*))?", word)
     if not asked:
         return [word]
-    releases = sorted(tuple(map(int, parts)) for parts in RELEASE.findall("\n".join(refs)))
-    newest = {release[:2]: release for release in releases}  # the last of each minor version
+    releases = sorted(
+        tuple(map(int, parts)) for parts in RELEASE_TAG.findall("\n".join(refs))
+    )
+    # The last one of each minor version stays.
+    newest = {release[:2]: release for release in releases}
     if not newest:
-        raise GateError(f"{setting}: there is no release tag vN.N.N, so {word} names nothing")
-    found = ["v{}.{}.{}".format(*release) for release in reversed(newest.values())]
-    return found[: int(asked[1] or 1)]
+        raise GateError(
+            f"{setting}: there is no release tag vN.N.N, so {word} names nothing"
+        )
+    names = [
+        "v{}.{}.{}".format(*release) for release in reversed(newest.values())
+    ]
+    return names[: int(asked[1] or 1)]
 
 
-def resolve(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
-    """Return the full commit that a branch, tag, commit or "" (HEAD) names, and fetch it."""
-    missing = f"{setting}: {without_secrets(url)} has no branch, tag or commit {ref or 'HEAD'}"
-    names = (f"refs/tags/{ref}", f"refs/heads/{ref}", ref or "HEAD")
-    commit = next((refs[name] for name in names if name in refs), ref)
-    if not re.fullmatch("[0-9a-f]{7,64}", commit):
-        raise GateError(missing)
-    store = _store(url)
-    # It may be here; else it alone is fetched; else all, if it is short or no ref points to it.
-    for what in ([], ["--depth=1", "--", url, commit], [COMPLETE, "--", url, *EVERYTHING]):
-        with contextlib.suppress(GateError):
-            if what:
-                stream([*PLAIN, store, "fetch", "--quiet", "--no-tags", *what], failure=missing)
-            return git(store, "rev-parse", "--verify", f"{commit}^{{commit}}", failure=missing)
-    raise GateError(f"{missing}, or it cannot be fetched (see above)")
+def commit_of(url: str, ref: str, refs: dict[str, str], *, setting: str) -> str:
+    """Return the full commit that a branch, tag, commit, REF@COMMIT or "" (HEAD) names.
+
+    Only what the repository does not list is fetched for that, such as an abbreviated commit.
+    """
+    pinned = PINNED.fullmatch(ref)
+    if pinned:
+        return pinned[2]
+    names = [
+        # With ^{} it is the commit of an annotated tag.
+        f"refs/tags/{ref}^{{}}",
+        f"refs/tags/{ref}",
+        f"refs/heads/{ref}",
+        f"{ref}^{{}}",
+        ref or "HEAD",
+    ]
+    for name in names:
+        if name in refs:
+            return refs[name]
+    if not re.fullmatch("[0-9a-f]{7,64}", ref):
+        raise GateError(_missing(url, ref, setting))
+    return fetch(url, ref, setting=setting)
+
+
+def _missing(url: str, ref: str, setting: str) -> str:
+    source = without_secrets(url)
+    return f"{setting}: {source} has no branch, tag or commit {ref or 'HEAD'}"
+
+
+def fetch(url: str, commit: str, *, setting: str) -> str:
+    """Fetch a commit, unless it is here already, and return its full id."""
+    store = _git_dir_option(url, commit)
+    missing = _missing(url, commit, setting)
+
+    def full_commit() -> str:
+        name = f"{commit}^{{commit}}"
+        return git(store, "rev-parse", "--verify", name, failure=missing)
+
+    with contextlib.suppress(GateError):
+        return full_commit()
+    fetching = [*AS_COMMITTED, store, "fetch", "--quiet", "--no-tags"]
+    with contextlib.suppress(GateError):
+        stream([*fetching, "--depth=1", "--", url, commit], failure=missing)
+        return full_commit()
+    # Everything, if the id is abbreviated, or if no ref points to it.
+    stream(
+        [*fetching, FULL_DEPTH, "--", url, *ALL_REFS],
+        failure=f"{missing}, or it cannot be fetched",
+    )
+    return full_commit()
 
 
 def worktree(url: str, commit: str, path: Path) -> Path:
+    """Check out a commit that was fetched to a new folder, and return the folder."""
     shutil.rmtree(path, ignore_errors=True)
-    store = _store(url)
-    failure = f"{without_secrets(url)}: {commit[:12]} cannot be checked out to {path}"
-    with CHECKOUT:
+    store = _git_dir_option(url, commit)
+    failure = (
+        f"{without_secrets(url)}: {commit[:12]} cannot be checked out to {path}"
+    )
+    with ONE_WORKTREE:
         git(store, "worktree", "prune", failure=failure)
-        git(store, "worktree", "add", "--quiet", "--detach", path, commit, failure=failure)
+        git(
+            store,
+            "worktree",
+            "add",
+            "--quiet",
+            "--detach",
+            path,
+            commit,
+            failure=failure,
+        )
     return path
 
 
-def _store(url: str) -> str:
-    """Return git's option for the bare repository of what was fetched from a URL."""
-    store = workspace.CACHE / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
+def _git_dir_option(url: str, commit: str) -> str:
+    """Return the --git-dir option of the bare repository that caches a URL. Create it if needed.
+
+    It has the hashes of what it is fetched from: git cannot fetch from one kind into the other
+    (pre-commit/pre-commit#3434).
+    """
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    store = workspace.CACHE / "git" / name
     if not (store / "HEAD").exists():
-        git("init", "--quiet", "--bare", store, failure="git init failed")
+        hashes = "sha256" if len(commit) == 64 else "sha1"
+        git(
+            "init",
+            "--quiet",
+            "--bare",
+            f"--object-format={hashes}",
+            store,
+            failure="git init failed",
+        )
     return f"--git-dir={store}"

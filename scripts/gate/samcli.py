@@ -6,58 +6,124 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate import git, workspace
-from gate.cli import UV, call, stream, uv_environment
+from gate.programs import UV, GateError, call, stream, uv_environment
 from gate.settings import Settings
+
+
+@dataclass
+class SamCli:
+    """A commit of aws-sam-cli.
+
+    `requested_as`: the words of SAMCLI_REFS and SAMCLI_COMPARED_REFS that name it.
+    `only_regressions_count`: no word of SAMCLI_REFS does.
+    """
+
+    ref: str
+    commit: str
+    only_regressions_count: bool
+    requested_as: list[str]
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """One installed aws-sam-cli: home/src and home/venv. `requested_as` names it in the refs."""
+    """One installed aws-sam-cli: home/src and home/venv."""
 
+    sam_cli: SamCli
     source: str
     home: Path
-    ref: str
-    commit: str
     version: str
-    requested_as: list[str]
-    compared: bool  # no entry of SAMCLI_REFS names it
 
 
-def install_all(settings: Settings) -> list[Checkout]:
-    """Install every commit that the refs name, those of SAMCLI_REFS first, unless it is there."""
+def resolve(settings: Settings) -> list[SamCli]:
+    """Return each commit that the refs name, once, those of SAMCLI_REFS first."""
     url = git.source(settings.samcli_source)
-    refs = git.listing(url, setting="SAMCLI_SOURCE")
-    found: dict[str, Checkout] = {}
+    refs = git.refs_of(url, setting="SAMCLI_SOURCE")
+    by_commit: dict[str, SamCli] = {}
     for setting in ("SAMCLI_REFS", "SAMCLI_COMPARED_REFS"):
         for word in getattr(settings, setting.lower()):
             for ref in git.expand(word, refs, setting=setting):
-                commit = git.resolve(url, ref, refs, setting=setting)
-                if commit not in found:
-                    python, compared = settings.samcli_python, setting != "SAMCLI_REFS"
-                    home = workspace.CACHE / "samcli" / f"{commit[:12]}-{python}"
-                    version = _install(home, python, url, commit)
-                    found[commit] = Checkout(url, home, ref, commit, version, [], compared)
-                found[commit].requested_as.append(word)
-    return list(found.values())
+                commit = git.commit_of(url, ref, refs, setting=setting)
+                new = SamCli(
+                    ref=ref.removesuffix(f"@{commit}"),
+                    commit=commit,
+                    only_regressions_count=setting == "SAMCLI_COMPARED_REFS",
+                    requested_as=[],
+                )
+                by_commit.setdefault(commit, new).requested_as.append(word)
+    return list(by_commit.values())
 
 
-def _install(home: Path, wanted: str, url: str, commit: str) -> str:
-    note = home / "installed.json"  # written last
-    about = json.loads(note.read_text()) if note.exists() else {}
-    key = "editable_project_location"  # a venv does not survive a move of the clone
-    if about.get(key) == f"{home}/src" and (home / "venv/bin/python").exists():
-        return str(about["version"])
+def install_all(settings: Settings) -> list[Checkout]:
+    """Install every commit that the refs name, unless it is there."""
+    return [_installed(settings, sam_cli) for sam_cli in resolve(settings)]
+
+
+def _installed(settings: Settings, sam_cli: SamCli) -> Checkout:
+    url = git.source(settings.samcli_source)
+    python = settings.samcli_python
+    home = workspace.CACHE / "samcli" / f"{sam_cli.commit[:12]}-{python}"
+    git.fetch(url, sam_cli.commit, setting="SAMCLI_REFS")
+    version = _installed_version(home)
+    if not version:
+        _install(home, python, url, sam_cli.commit)
+        version = _installed_version(home)
+    return Checkout(sam_cli, url, home, version)
+
+
+def _installed_version(home: Path) -> str:
+    """Return what `_install` noted; "" if it did not finish, or not in this place."""
+    try:
+        installed: dict[str, str] = workspace.read_json(
+            home / "installed.json", remedy=""
+        )
+    except GateError:
+        return ""
+    # A venv does not survive a move of the clone, nor the removal of its Python.
+    moved = installed["editable_project_location"] != f"{home}/src"
+    if moved or not (home / "venv/bin/python").exists():
+        return ""
+    return installed["version"]
+
+
+def _install(home: Path, python: str, url: str, commit: str) -> None:
+    """Install aws-sam-cli and its development requirements; installed.json is written last."""
     shutil.rmtree(home, ignore_errors=True)
+    workspace.shield_from_parents()
     git.worktree(url, commit, home / "src")
     environ = uv_environment() | {"SAM_CLI_DEV": "1"}
-    # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip (fact 8).
-    command = [UV, "venv", "--quiet", "--seed", f"--python={wanted}", "venv"]
-    failure = f"Python {wanted} was not found: install it or change SAMCLI_PYTHON"
-    stream(command, failure=failure, cwd=home, env=environ)
-    command = [UV, "pip", "install", "--python=venv", "--compile-bytecode", "-e", "./src[dev]"]
-    failure = "installing aws-sam-cli failed: check SAMCLI_REFS and the network connection"
-    stream([*command, "pytest"], failure=failure, cwd=home, env=environ)
-    command = [UV, "pip", "list", "--python=venv", "--editable", "--format=json"]
-    (about,) = json.loads(call(command, failure="uv cannot list what it installed", cwd=home))
-    workspace.write_json(note, about)
-    return str(about["version"])
+    # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip
+    # (FACTS.md#seeded-pip).
+    stream(
+        [
+            UV,
+            "venv",
+            "--quiet",
+            "--seed",
+            f"--python={python}",
+            "venv",
+        ],
+        failure=(
+            f"there is no Python {python}, or its venv cannot be made (see above): install it, "
+            "make it visible (pyenv: `pyenv shell`), or change SAMCLI_PYTHON"
+        ),
+        cwd=home,
+        env=environ,
+    )
+    install = [UV, "pip", "install", "--python=venv", "--compile-bytecode"]
+    stream(
+        [*install, "-e", "./src[dev]", "pytest"],
+        failure="installing aws-sam-cli failed: check SAMCLI_REFS and the network connection",
+        cwd=home,
+        env=environ,
+    )
+    listing = [
+        UV,
+        "pip",
+        "list",
+        "--python=venv",
+        "--editable",
+        "--format=json",
+    ]
+    failure = "uv cannot list what it installed"
+    (installed,) = json.loads(call(listing, failure=failure, cwd=home))
+    workspace.write_json(home / "installed.json", installed)
