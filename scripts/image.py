@@ -1,41 +1,72 @@
 """make image: build the candidate, or take an existing image, and tag it for sam-cli."""
 
 import dataclasses
+import os
 
-from gate import emulator, engine, images, workspace
-from gate.cli import GateError, github_output, run_main
-from gate.settings import load
+from docker import DockerClient
+
+from gate import baseline, emulator, engine, images, release, sdk, workspace
+from gate.cli import github_output, run_main
+from gate.model import Image
+from gate.programs import GateError
+from gate.sdk import Wheel
+from gate.settings import Settings, load
+
+# The value of EMULATOR_IMAGE for the image that COMPAT_BASELINE names.
+PUBLISHED = "published"
 
 
 def main() -> int:
+    """Write candidate.json, and tell the workflow the image's config digest."""
     with workspace.lock():
-        workspace.delete_verdicts()  # before anything else can fail
-        settings, client = load(), engine.connect()
+        # Before anything else can fail.
+        workspace.delete_verdicts()
+        settings = load()
+        client = engine.connect()
         platform = engine.platform(client)
-        (workspace.results(platform) / images.CANDIDATE).unlink(missing_ok=True)
-        if settings.emulator_image:
-            digest, image = images.take(client, settings.emulator_image)
-        else:
-            digest, image = "", emulator.build(settings)
-        found = images.describe(client, image)
-        if found.platform != platform:
-            raise GateError(f"the image is for {found.platform}, this engine is {platform}")
-        tag = f"pr-{engine.short(found.image_id)}"
-        if found.revision and not settings.emulator_image:
-            commit, dirty, _ = found.revision.partition("-dirty")
-            tag = f"pr-{commit[:12]}{dirty}"
-        candidate = dataclasses.replace(
-            found,
-            reference=f"{settings.emulator_repository}:{settings.emulator_tag or tag}",
-            config_digest=digest or found.config_digest,
-            packages=images.packages(found.image_id),
+        (workspace.results_folder(platform) / images.CANDIDATE).unlink(
+            missing_ok=True
         )
-        client.api.tag(candidate.image_id, candidate.reference)
-        # A tar is written before the suite runs, which then cannot change it.
-        candidate = images.save_candidate(candidate, settings)
-    github_output(**{f"digest_{platform.replace('/', '_')}": candidate.config_digest})
-    print(f"candidate {candidate.reference} {candidate.image_id} ({platform})")
+        release_tag = os.environ.get("RELEASE_TAG", "")
+        release_sdk = sdk.wait_for_release(settings, release_tag)
+        wheel = sdk.build(settings)
+        image = find(client, settings, wheel)
+        if image.platform != platform:
+            remedy = (
+                f"build or pull one for {platform}, or choose another engine"
+            )
+            raise GateError(
+                f"the image is for {image.platform}, not for {platform}: {remedy}"
+            )
+        image = dataclasses.replace(
+            image,
+            reference=images.candidate_reference(image, settings),
+            packages=images.packages(client, image.image_id),
+        )
+        release.check_image(image, settings, release_tag, release_sdk)
+        client.api.tag(image.image_id, image.reference)
+        # Before aws-sam-cli's code runs, which could change the image's archive.
+        image = images.save_candidate(image, settings, wheel)
+    github_output(
+        **{f"digest_{platform.replace('/', '_')}": image.config_digest}
+    )
+    print(f"candidate {image.reference} {image.image_id} ({platform})")
     return 0
+
+
+def find(
+    client: DockerClient, settings: Settings, wheel: Wheel | None
+) -> Image:
+    """Build the image, or take the one that EMULATOR_IMAGE names."""
+    if settings.emulator_image == PUBLISHED:
+        return baseline.find_published(client, settings)
+    if settings.emulator_image:
+        image = images.take(client, settings.emulator_image)
+    else:
+        image = emulator.build(client, settings, wheel)
+    if wheel:
+        sdk.check_image(wheel, image.image_id)
+    return image
 
 
 if __name__ == "__main__":

@@ -3,81 +3,116 @@
 import contextlib
 import hashlib
 import json
-import re
 import subprocess
 import tarfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from docker import DockerClient
+
 from gate import engine, workspace
-from gate.cli import GateError, call, stream
-from gate.settings import Settings, local
+from gate.model import Image
+from gate.programs import GateError, call, stream
+from gate.sdk import Wheel
+from gate.settings import Settings, path_of
 
 LABEL = "org.opencontainers.image"
-STAND_IN = "sam-compat.stand-in"  # the label of what `make engine` makes where it cannot pull
-CANDIDATE, TAR = "candidate.json", "image.tar"
+# The label of a base image that `make engine` makes where none can be pulled.
+STAND_IN = "sam-compat.stand-in"
+CANDIDATE = "candidate.json"
+TAR = "image.tar"
+# Seconds for the pip of an image to list its packages: one, as measured.
+PIP_TIMEOUT = 60
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image of this engine. `version` and `revision` are labels, `packages` its durable ones.
+class Candidate:
+    """The image under test, and a hash of each setting that decided what it is.
 
-    `image_id` is comparable within one engine, `config_digest` everywhere; it is empty where only
-    image.tar would tell it: in containerd's store (fact 21).
+    `wheel`: the SDK of this commit, which the functions under test get, None for the released one.
     """
 
-    image_id: str
-    config_digest: str
-    reference: str
-    platform: str
-    version: str = ""
-    revision: str = ""
-    packages: dict[str, str] = field(default_factory=dict)
+    image: Image
+    made_by: dict[str, str]
+    wheel: Wheel | None = None
 
 
-def repository_of(name: str) -> str:
-    """Return an image's name without digest, tag (not a registry's port) and Docker Hub's host."""
-    return re.sub(r"^(docker\.io/)?(library/)?|(:[^/:@]+)?(@.*)?$", "", name)
+def describe(client: DockerClient, reference: str) -> Image:
+    """Return what the engine knows of an image, without its packages."""
+    found = client.images.get(reference)
+    attributes = found.attrs
+    containerd = ["driver-type", "io.containerd.snapshotter.v1"]
+    has_containerd = containerd in (client.info().get("DriverStatus") or [])
+    return Image(
+        image_id=attributes["Id"],
+        config_digest="" if has_containerd else attributes["Id"],
+        reference=reference,
+        platform=f"{attributes['Os']}/{attributes['Architecture']}",
+        version=found.labels.get(f"{LABEL}.version", ""),
+        revision=found.labels.get(f"{LABEL}.revision", ""),
+    )
 
 
-def describe(client: engine.Client, image: str) -> Image:
-    found = client.images.get(image)
-    store = ["driver-type", "io.containerd.snapshotter.v1"]
-    containerd = store in (client.info().get("DriverStatus") or [])
-    digest = "" if containerd else found.attrs["Id"]
-    platform = "{Os}/{Architecture}".format_map(found.attrs)
-    labels = [found.labels.get(f"{LABEL}.{name}", "") for name in ("version", "revision")]
-    return Image(found.attrs["Id"], digest, image, platform, *labels)
-
-
-def packages(image_id: str) -> dict[str, str]:
-    """Return the durable packages in an image by its own pip; none if it has no working one."""
-    command = ["docker", "run", "--rm", f"--name={workspace.CLONE}-packages"]
-    command += ["--network=none", "--entrypoint=pip", image_id, "list", "--format=json"]
+def packages(client: DockerClient, image_id: str) -> dict[str, str]:
+    """Return the version of each durable package in an image, {} if it has no working pip."""
+    name = f"{workspace.CLONE}-packages"
+    command = ["docker", "run", "--rm", f"--name={name}", "--network=none"]
+    command += ["--entrypoint=pip", image_id, "list", "--format=json"]
     try:
-        listing = json.loads(call(command, failure="no pip", timeout=60))
-    except (GateError, subprocess.TimeoutExpired, ValueError):
+        listing = json.loads(
+            call(command, failure="no pip", timeout=PIP_TIMEOUT)
+        )
+        return {
+            row["name"]: row["version"]
+            for row in listing
+            if "durable" in row["name"]
+        }
+    except (
+        GateError,
+        subprocess.TimeoutExpired,
+        ValueError,
+        TypeError,
+        KeyError,
+    ):
+        # Any image can be a candidate: its pip may be missing, hang or print something else.
         return {}
-    return {row["name"]: row["version"] for row in listing if "durable" in row["name"]}
+    finally:
+        engine.remove_container(client, name)
 
 
-def take(client: engine.Client, name: str) -> tuple[str, str]:
-    """Return the config digest of a NAME.tar, and the id of an image, loaded or pulled."""
+def take(client: DockerClient, name: str) -> Image:
+    """Load the file NAME.tar, or find an image by name or id and pull it only if it is not here."""
     if name.endswith(".tar"):
-        return digest_of(local(name)), load(client, local(name))
-    if name.endswith(":latest") or not engine.image_id(client, name):
-        with contextlib.suppress(GateError):
-            pull(name)
-    if image_id := engine.image_id(client, name):
-        return "", image_id
-    raise GateError(f"there is no image {name}: build or pull it")
+        tar = path_of(name)
+        digest = digest_of(tar)
+        return replace(
+            describe(client, load(client, tar)), config_digest=digest
+        )
+    image_id = engine.image_id(client, name)
+    if image_id:
+        is_id = engine.short(image_id).startswith(engine.short(name))
+        if not is_id:
+            remedy = "`docker pull` it first for another"
+            print(f"{name} is tested as it is on this machine; {remedy}")
+        return describe(client, image_id)
+    with contextlib.suppress(GateError):
+        pull(name)
+    image_id = engine.image_id(client, name)
+    if not image_id:
+        raise GateError(f"there is no image {name}: build or pull it")
+    return describe(client, image_id)
 
 
 def pull(name: str, *options: str) -> None:
-    stream(["docker", "pull", "--quiet", *options, name], failure=f"{name} cannot be pulled")
+    """Pull an image by the docker CLI, which knows the user's logins."""
+    stream(
+        ["docker", "pull", "--quiet", *options, name],
+        failure=f"{name} cannot be pulled",
+    )
 
 
-def load(client: engine.Client, tar: Path) -> str:
+def load(client: DockerClient, tar: Path) -> str:
+    """Load an archive of `docker save` into the engine and return the id that the image has."""
     with tar.open("rb") as file:
         return str(client.images.load(file)[0].id)
 
@@ -86,35 +121,83 @@ def digest_of(tar: Path) -> str:
     """Return the config digest of the one image in an archive that `docker save` made."""
     try:
         with tarfile.open(tar) as archive:
-            (image,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
-            config = archive.extractfile(image["Config"]).read()  # type: ignore[union-attr]
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise GateError(f"{tar} is not an archive of one image ({error})") from None
+            (image,) = json.loads(_content(archive, "manifest.json"))
+            config = _content(archive, image["Config"])
+    except (tarfile.TarError, KeyError, ValueError, TypeError) as error:
+        raise GateError(
+            f"{tar} is not an archive of one image ({error})"
+        ) from None
     return f"sha256:{hashlib.sha256(config).hexdigest()}"
 
 
-def save_candidate(candidate: Image, settings: Settings) -> Image:
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    if file is None:
+        raise ValueError(f"{name} is not a file")
+    return file.read()
+
+
+def candidate_reference(image: Image, settings: Settings) -> str:
+    """Return the name under which aws-sam-cli asks for the candidate (FACTS.md#full-name).
+
+    Its tag names the commit that it was built from; an image that was not built here has none.
+    """
+    tag = settings.emulator_tag
+    if not tag and image.revision and not settings.emulator_image:
+        commit, dirty, _ = image.revision.partition("-dirty")
+        tag = f"pr-{commit[:12]}{dirty}"
+    return f"{settings.emulator_repository}:{tag or f'pr-{engine.short(image.image_id)}'}"
+
+
+def check_tag(client: DockerClient, candidate: Image) -> None:
+    """Raise GateError if the candidate's tag is gone, as after `docker image prune --all`."""
+    if engine.image_id(client, candidate.reference) != candidate.image_id:
+        raise GateError(
+            f"{candidate.reference} no longer names the candidate: run `make image`"
+        )
+
+
+def save_candidate(
+    image: Image, settings: Settings, wheel: Wheel | None = None
+) -> Image:
     """Write candidate.json, and image.tar if wanted; return the image with its config digest."""
-    folder = workspace.results(candidate.platform)
+    folder = workspace.results_folder(image.platform)
+    folder.mkdir(parents=True, exist_ok=True)
     if settings.compat_save_image:
         tar = folder / TAR
-        # By id: another clone of the same commit may move the tag.
-        command = ["docker", "save", f"--output={tar}", candidate.image_id]
+        # By id, since another clone of the same commit may move the tag.
+        command = ["docker", "save", f"--output={tar}", image.image_id]
         stream(command, failure=f"{tar} cannot be written")
-        candidate = replace(candidate, config_digest=digest_of(tar))
-    value = {"candidate": asdict(candidate), "made_by": made_by(settings)}
+        image = replace(image, config_digest=digest_of(tar))
+    write_candidate(Candidate(image, made_by(settings), wheel))
+    return image
+
+
+def write_candidate(candidate: Candidate) -> None:
+    """Write candidate.json, whole or not at all."""
+    folder = workspace.results_folder(candidate.image.platform)
+    value = {"gate": workspace.VERSION} | asdict(candidate)
     workspace.write_json(folder / CANDIDATE, value)
-    return candidate
 
 
-def load_candidate(platform: str) -> tuple[Image, dict[str, str]]:
-    path = workspace.results(platform) / CANDIDATE
+def load_candidate(platform: str) -> Candidate:
+    """Return what `write_candidate` wrote. Raises GateError unless it is of this gate's version."""
+    path = workspace.results_folder(platform) / CANDIDATE
     value = workspace.read_json(path, remedy="run `make image` first")
-    return Image(**value["candidate"]), value["made_by"]
+    if value.get("gate") != workspace.VERSION:
+        made_by_gate = value.get("gate")
+        raise GateError(
+            f"{path} is of gate {made_by_gate}: run `make image` again"
+        )
+    wheel = Wheel(**value["wheel"]) if value["wheel"] else None
+    return Candidate(Image(**value["image"]), value["made_by"], wheel)
 
 
 def made_by(settings: Settings) -> dict[str, str]:
     """Return a hash of each setting that decides what the image is: a value may hold a secret."""
     names = ("source", "prebuild", "image", "repository", "version")
     values = {name: getattr(settings, f"emulator_{name}") for name in names}
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in values.items()}
+    return {
+        name: hashlib.sha256(value.encode()).hexdigest()
+        for name, value in values.items()
+    }
