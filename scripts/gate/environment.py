@@ -9,65 +9,101 @@ from pathlib import Path
 
 from gate import workspace
 
-# Where tools and networks are (fact 6), without what moves installations away (aws-cdk#8487).
-KEPT = re.compile(
+# What the suite inherits: locale, certificates, proxies, package indexes, and where this machine's
+# libraries are. No secret of AWS (FACTS.md#inherited-variables); what makes pip install elsewhere
+# has gone when the script started.
+INHERITED = re.compile(
     r"LANG|LANGUAGE|LC_.*|TZ|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
     r"|GIT_SSL_CAINFO|NETRC|(?i:(http|https|ftp|all)_proxy)|SAM_CLI_CONTAINER_CONNECTION_TIMEOUT"
-    r"|PIP_(?!USER$|TARGET$|PREFIX$|REQUIRE_VIRTUALENV$).*|UV_(?!PUBLISH_).*"
+    r"|LD_LIBRARY_PATH|DYLD_.*|PIP_.*|UV_(?!PUBLISH_).*"
 )
-FILES = {  # in the caller's HOME, which the suite does not have (fact 28); the newer place wins
-    ".pip/pip.conf": "PIP_CONFIG_FILE",
-    ".config/pip/pip.conf": "PIP_CONFIG_FILE",
-    "Library/Application Support/pip/pip.conf": "PIP_CONFIG_FILE",  # macOS
-    ".netrc": "NETRC",
-}
-held: list[socket.socket] = []
+# What `reserve_port` gave away: a socket that is closed reserves nothing.
+RESERVED: dict[int, socket.socket] = {}
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    found = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60"}  # as in aws-sam-cli's own CI (fact 26)
-    for place, name in FILES.items():
-        file = Path.home() / place
-        if file.is_file():
-            found[name] = str(file)
-    found |= {name: value for name, value in environ.items() if KEPT.fullmatch(name)}
+    """Return what of the caller's environment and files the suite sees."""
+    # As in aws-sam-cli's own CI (FACTS.md#ecr-limits).
+    variables = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60"}
+    variables |= _files_in_home(environ)
+    for name, value in environ.items():
+        if INHERITED.fullmatch(name):
+            variables[name] = value
     # Emulators are on this machine: no proxy may be asked for them.
     around = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     hosts = f"{around},localhost,127.0.0.1".lstrip(",")
-    return found | {"no_proxy": hosts, "NO_PROXY": hosts}
+    return variables | {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def of_shard(python: Path, worktree: Path, name: str, tag: str) -> dict[str, str]:
-    """Return the environment of one pytest process, `name` being its emulator's container."""
-    for folder in ("home", "tmp"):
-        worktree.with_name(folder).mkdir()
-    ours = {
+def _files_in_home(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name the caller's files: a shard's HOME is empty.
+
+    See FACTS.md#empty-home. Of several files for one variable, the last one wins, as in pip.
+    """
+    home = Path(environ.get("HOME") or "/")
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    places = [
+        (home / ".pip/pip.conf", "PIP_CONFIG_FILE"),
+        (config / "pip/pip.conf", "PIP_CONFIG_FILE"),
+        # macOS.
+        (home / "Library/Application Support/pip/pip.conf", "PIP_CONFIG_FILE"),
+        (home / ".netrc", "NETRC"),
+    ]
+    return {name: str(file) for file, name in places if file.is_file()}
+
+
+def prepare_shard(
+    python: Path, worktree: Path, name: str, tag: str
+) -> dict[str, str]:
+    """Make the folders of one pytest process and return its environment.
+
+    `name` is the container name of its emulator, `tag` the one that aws-sam-cli asks for.
+    """
+    folder = worktree.parent
+    (folder / "home").mkdir()
+    (folder / "tmp").mkdir()
+    own = {
         "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}",
-        "HOME": f"{worktree.parent}/home",
-        "TMPDIR": f"{worktree.parent}/tmp",
+        "HOME": f"{folder}/home",
+        "TMPDIR": f"{folder}/tmp",
         "PYTHONPATH": f"{Path(__file__).parent}/plugin",
         "SAM_COMPAT_WORKTREE": str(worktree),
-        "SAM_COMPAT_RECORDS": f"{worktree.parent}/records.jsonl",
+        "SAM_COMPAT_RECORDS": str(records_of(folder)),
         "SAM_CLI_DEV": "1",
         "SAM_CLI_TELEMETRY": "0",
-        "SAM_SKIP_PULL_IMAGE": "1",  # preflight has pulled (fact 26)
+        # Preflight has pulled the base image (FACTS.md#ecr-limits).
+        "SAM_SKIP_PULL_IMAGE": "1",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",  # a machine's own role is a credential too
-        "FORCE_RUN_DOCKER_TEST": "1",  # else all tests are skipped where CI is set (fact 1)
+        # A machine's own role is a credential too.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Where CI is set, all tests would be skipped (FACTS.md#skipped-in-ci).
+        "FORCE_RUN_DOCKER_TEST": "1",
         "DURABLE_EXECUTIONS_CONTAINER_NAME": name,
-        "DURABLE_EXECUTIONS_EMULATOR_PORT": str(free_port()),
+        "DURABLE_EXECUTIONS_EMULATOR_PORT": str(reserve_port()),
         "DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": tag,
     }
     # The functions under test are built again and again from the same packages.
-    return {"PIP_CACHE_DIR": f"{workspace.CACHE}/pip"} | inherited(os.environ) | ours
+    cached = {"PIP_CACHE_DIR": f"{workspace.CACHE}/pip"}
+    return cached | inherited(os.environ) | own
 
 
-def free_port() -> int:
-    # It stays bound: no other program gets it, and Docker, with SO_REUSEADDR too, can listen.
-    claim = socket.socket()
-    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    claim.bind(("127.0.0.1", 0))
-    port = int(claim.getsockname()[1])
-    if sys.platform == "linux":  # elsewhere a bound socket takes what is meant for Docker's
-        held.append(claim)
+def records_of(folder: Path) -> Path:
+    """Return the file that the plugin writes in a shard's folder."""
+    return folder / "records.jsonl"
+
+
+def reserve_port() -> int:
+    """Return a TCP port for an emulator that may start much later.
+
+    The socket stays bound, so that no other program gets the port. Docker can still listen on it,
+    because both set SO_REUSEADDR. On macOS the bound socket itself would receive the connections
+    that are meant for Docker's, so there it is closed.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    port = int(reserved.getsockname()[1])
+    if sys.platform != "linux":
+        reserved.close()
+    RESERVED[port] = reserved
     return port

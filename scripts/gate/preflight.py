@@ -2,49 +2,105 @@
 
 import contextlib
 import http.client
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from docker import DockerClient
 from docker.errors import APIError
 
 from gate import engine, environment, images, workspace
-from gate.cli import GateError
+from gate.programs import GateError
 
-BASE_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"  # of the functions under test
-PATIENCE = 12.0  # seconds for the container's answer; an emulated Python needs 2 to start
-WORKTREE = 0.4e9  # bytes of a shard's checkout with what `sam build` makes in it (fact 11)
-FINCH = Path("/Library/Preferences/com.amazon.samcli.plist")  # forces it (sam-cli#8285)
+# Of the functions under test.
+BASE_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
+# Seconds for the container's answer. An emulated Python needs 2 to start.
+PROBE_TIMEOUT = 12.0
+# One shard's checkout plus everything that `sam build` writes into it (FACTS.md#sam-build-cost).
+WORKTREE_BYTES = 0.4e9
+# An administrator of a Mac can force Finch with this file (aws/aws-sam-cli#8285).
+FINCH_PREFERENCES = Path("/Library/Preferences/com.amazon.samcli.plist")
 PROBE = (Path(__file__).parent / "plugin/probe.py").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
-def worktrees(client: engine.Client, jobs: int) -> Iterator[Path]:
-    """Check the machine; yield a new folder, in memory if it has space and containers see it."""
-    if FINCH.exists() and b"finch" in FINCH.read_bytes():
-        raise GateError(f"{FINCH} makes aws-sam-cli use Finch: set it to docker")
+def checked_folder(client: DockerClient, jobs: int) -> Iterator[Path]:
+    """Check the machine, and lend a new folder for the worktrees of so many shards at once.
+
+    The folder is in memory if there is room and containers can use it, else below .cache/. Raises
+    GateError for a machine on which no emulator could pass.
+    """
+    if (
+        FINCH_PREFERENCES.exists()
+        and b"finch" in FINCH_PREFERENCES.read_bytes()
+    ):
+        raise GateError(
+            f"{FINCH_PREFERENCES} makes aws-sam-cli use Finch: set it to docker"
+        )
     _pull_base_image(client)
-    prefix = f"{workspace.CLONE}-"
-    for left in (*workspace.MEMORY.glob(f"{prefix}*"), *workspace.CACHE.glob(f"{prefix}*")):
-        shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+    _remove_leftover_folders()
     places = [workspace.CACHE]
-    if workspace.MEMORY.is_dir() and shutil.disk_usage(workspace.MEMORY).free > jobs * WORKTREE:
+    if (
+        workspace.MEMORY.is_dir()
+        and _free(workspace.MEMORY) > jobs * WORKTREE_BYTES
+    ):
         places.insert(0, workspace.MEMORY)
     for place in places:
-        with tempfile.TemporaryDirectory("", prefix, place, ignore_cleanup_errors=True) as folder:
-            if _sees(client, folder):
-                yield Path(folder)
+        with _temporary_folder(place) as folder:
+            fault = _fault(client, folder)
+            if not fault:
+                yield folder
                 return
-    why = "is it another machine, a folder that is not shared, or SELinux?"
-    raise GateError(f"the engine cannot see {workspace.CACHE}: {why}")
+    raise GateError(fault)
 
 
-def _pull_base_image(client: engine.Client) -> None:
+def check_space(folder: Path, shards: int) -> None:
+    """Raise GateError if the worktrees of so many shards do not fit (rust-lang/crater#700)."""
+    needed = shards * WORKTREE_BYTES
+    free = _free(folder)
+    if free < needed:
+        # The folder itself is gone when somebody reads this.
+        raise GateError(
+            f"{folder.parent} has {free / 1e9:.1f} GB free, the worktrees need "
+            f"{needed / 1e9:.1f} GB (shards at once: {shards}): free some, or set COMPAT_JOBS "
+            "to a lower number"
+        )
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _remove_leftover_folders() -> None:
+    """Remove the folders of runs of this clone that were killed."""
+    for place in (workspace.MEMORY, workspace.CACHE):
+        for folder in place.glob(f"{workspace.CLONE}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _temporary_folder(place: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"{workspace.CLONE}-", dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            # A container's files can belong to root. The verdict stands all the same.
+            print(f"{folder} cannot be removed: remove it as root")
+
+
+def _pull_base_image(client: DockerClient) -> None:
+    """Pull the functions' base image once: every shard would, and pulls are limited.
+
+    See FACTS.md#ecr-limits.
+    """
     if engine.image_id(client, BASE_IMAGE):
-        return  # else it is pulled once, not by each shard (fact 26)
+        return
     for _ in range(3):
         with contextlib.suppress(GateError):
             images.pull(BASE_IMAGE, "--platform=linux/amd64")
@@ -54,41 +110,91 @@ def _pull_base_image(client: engine.Client) -> None:
     raise GateError(f"{BASE_IMAGE} cannot be pulled (see above): {remedy}")
 
 
-def _sees(client: engine.Client, folder: str) -> bool:
-    Path(folder, "probe").touch()
-    name, port = f"{workspace.CLONE}-preflight", environment.free_port()
-    options: dict[str, Any] = {"ports": {f"{port}/tcp": port}, "detach": True}
-    options["volumes"] = [f"{folder}:/worktrees"]
-    options["extra_hosts"] = {"host.docker.internal": "host-gateway"}
+@dataclass(frozen=True)
+class Probed:
+    """What a container said: an answer, "" for none, and the last line that it printed."""
+
+    port: int
+    answer: str
+    printed: str
+
+
+def _fault(client: DockerClient, folder: Path) -> str:
+    """Probe a folder; return why containers cannot use it, or "".
+
+    Raises GateError for a fault that another folder would not change.
+    """
+    # The folder itself is gone when somebody reads this.
+    place = folder.parent
+    why = "is it another machine, a folder that is not shared, or SELinux?"
+    unseen = f"the engine cannot see {place}: {why}"
+    try:
+        probed = _probe(client, folder)
+    except APIError as error:
+        # Docker Desktop's words for a folder that is not shared.
+        if re.search("mounts denied", str(error), re.IGNORECASE):
+            return unseen
+        raise
+    if not probed.answer:
+        raise GateError(_why_no_answer(probed))
+    step, _, reason = probed.answer.partition(" ")
+    if step == "host":
+        raise GateError(
+            f"a container cannot reach this machine by host.docker.internal ({reason}): "
+            "is the engine rootless, or is there a firewall?"
+        )
+    if step == "write":
+        # colima and Rancher Desktop share some folders without write access (lima-vm/lima#34).
+        return f"the engine can read but not write {place} ({reason}): share it with write access"
+    return unseen if step == "read" else ""
+
+
+def _probe(client: DockerClient, folder: Path) -> Probed:
+    (folder / "probe").touch()
+    port = environment.reserve_port()
+    name = f"{workspace.CLONE}-preflight"
     engine.remove_container(client, name)
     try:
         container = client.containers.run(
-            BASE_IMAGE, ["-c", PROBE, str(port)], entrypoint="python3", name=name, **options
+            BASE_IMAGE,
+            ["-c", PROBE, str(port)],
+            entrypoint="python3",
+            name=name,
+            ports={f"{port}/tcp": port},
+            # The mode that aws-sam-cli asks for, for the emulator's data.
+            volumes=[f"{folder}:/worktrees:rw"],
+            extra_hosts={"host.docker.internal": "host-gateway"},
+            detach=True,
         )
         answer = _answer(port)
         printed = container.logs(tail=1).decode(errors="replace").strip()
-    except APIError as error:
-        if "ounts denied" in str(error):  # Docker Desktop
-            return False
-        raise
+        return Probed(port, answer, printed)
     finally:
         engine.remove_container(client, name)
-    if "exec format error" in printed:  # fact 20
-        remedy = "docker run --privileged --rm tonistiigi/binfmt --install amd64"
-        raise GateError(f"this engine cannot run the functions under test, x86_64: {remedy}")
-    if not answer:
-        why = f"is the engine on another machine, or is there a firewall? {printed}"
-        raise GateError(f"a container's port {port} does not answer on 127.0.0.1: {why}")
-    if answer.startswith("host"):
-        failed = f"a container cannot reach this machine by host.docker.internal ({answer[5:]})"
-        raise GateError(f"{failed}: is the engine rootless, or is there a firewall?")
-    return answer == "ok"
+
+
+def _why_no_answer(probed: Probed) -> str:
+    if "exec format error" in probed.printed:
+        # The functions under test are x86_64 (FACTS.md#amd64-functions).
+        remedy = (
+            "docker run --privileged --rm tonistiigi/binfmt --install amd64"
+        )
+        return (
+            f"this engine cannot run the functions under test, x86_64: {remedy}"
+        )
+    why = f"is the engine on another machine, or is there a firewall? {probed.printed}"
+    return (
+        f"a container's port {probed.port} does not answer on 127.0.0.1: {why}"
+    )
 
 
 def _answer(port: int) -> str:
-    deadline = time.monotonic() + PATIENCE
+    """Return what the probe answers, "" for nothing: "ok", or the step that failed and why."""
+    deadline = time.monotonic() + PROBE_TIMEOUT
     while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=PROBE_TIMEOUT
+        )
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/all")
             return connection.getresponse().read().decode().strip()
