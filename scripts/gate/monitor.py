@@ -9,124 +9,252 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from docker import DockerClient
 from docker.errors import DockerException, NotFound
 
-from gate import engine
-from gate.cli import GateError
-from gate.images import Image, repository_of
+from gate import engine, environment
+from gate.model import Image, repository_of
+from gate.programs import GateError
 from gate.workspace import PREFIX
 
-PATIENCE = 120.0  # seconds for an event that must come: the engine may be busy
-GRACE = 1.0  # seconds that an emulator has after its SIGTERM, which it ignores (fact 12)
-EVENTS = {"event": ["create", "start", "kill", "die", "destroy"], "type": ["container", "volume"]}
+# Seconds for an event that must come: the engine may be busy.
+EVENT_TIMEOUT = 120.0
+# Seconds that an emulator has after its SIGTERM, which it ignores (FACTS.md#ignores-sigterm).
+GRACE = 1.0
+EVENTS = {
+    "event": ["create", "start", "kill", "die", "destroy"],
+    "type": ["container", "volume"],
+}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to look for. The containers of a run are named <name>-<shard>."""
+
+    client: DockerClient
+    image: Image
+    name: str
+    # The folder for what the containers print.
+    logs: Path
+
+    def log(self, shard: str) -> Path:
+        """Return the file of what the emulators of a shard print."""
+        return self.logs / f"emulator-{shard}.log"
+
+    def shard_of(self, container_name: str) -> str:
+        """Return the shard that a container belongs to, "" for another program's."""
+        prefix = f"{self.name}-"
+        return (
+            container_name.removeprefix(prefix)
+            if container_name.startswith(prefix)
+            else ""
+        )
 
 
 @dataclass
-class Watch:
-    """What to look for, and what was seen. Containers of this run are named <name>-<shard>.
+class Seen:
+    """What the engine's events showed.
 
-    `started` counts starts by shard and image id, `crashed` by shard those that ended by
-    themselves; `unexpected` describes starts of other images of the repository. `clocks`: seconds
-    that the engine's is ahead of ours, at begin and end. `broken`: why the shards must stop.
+    `started` counts starts by shard and image id; `crashed`, by shard, containers that exited
+    although they had not been stopped. `unexpected` describes containers that can have answered a
+    shard and are not of the tested image, `strangers` others of its repository. `clock_at_begin`
+    and `clock_at_end`: seconds that the engine's clock is ahead of ours. `stop_reason` is set once
+    events can no longer be read, or the run was interrupted: every shard then stops.
     """
 
-    image: Image
-    name: str
-    logs: Path  # the folder for what the containers print
-    started: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    started: dict[str, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
     crashed: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
-    clocks: list[float] = field(default_factory=list)
-    broken: str = ""
-    created: dict[str, str] = field(default_factory=dict)  # image id by container
-    stopped: set[str] = field(default_factory=set)  # containers that were asked to stop
-    followers: list[threading.Thread] = field(default_factory=list)
-    client: engine.Client = field(default_factory=engine.connect)
+    strangers: list[str] = field(default_factory=list)
+    clock_at_begin: float | None = None
+    clock_at_end: float | None = None
+    stop_reason: str = ""
 
-    def log(self, shard: str) -> Path:
-        return self.logs / f"emulator-{shard}.log"
+
+@dataclass
+class _Container:
+    """What is known of a container from the moment when it was created."""
+
+    name: str
+    image: str
+    shard: str
+    image_id: str = "unknown"
+    host_ports: set[str] = field(default_factory=set)
+    was_stopped: bool = False
+
+
+@dataclass
+class _Reader:
+    """The thread that reads events, and the threads that it starts.
+
+    `marks` counts the events of the run's own volume: its creation and its removal.
+    """
+
+    watch: Watch
+    seen: Seen
+    containers: dict[str, _Container] = field(default_factory=dict)
+    followers: list[threading.Thread] = field(default_factory=list)
+    marks: int = 0
 
 
 @contextlib.contextmanager
-def monitor(watch: Watch) -> Iterator[None]:
+def monitor(watch: Watch) -> Iterator[Seen]:
     """Watch what the body does in the engine, and leave no container or volume of this clone."""
-    engine.remove_leftovers(watch.client)  # of a run that was killed
-    # The engine replays only its last 256 events (fact 15): listen from before the first test.
+    # Of a run that was killed.
+    engine.remove_leftovers(watch.client)
+    reader = _Reader(watch, Seen())
+    # The engine replays only its last 256 events: listen from before the first test
+    # (FACTS.md#last-256-events).
     stream = watch.client.api.events(decode=True, filters=EVENTS)
-    threading.Thread(target=_read, args=(watch, stream), daemon=True).start()
+    arguments = (reader, stream)
+    threading.Thread(target=_read, args=arguments, daemon=True).start()
     try:
-        watch.client.api.create_volume(watch.name)  # its events mark begin and end
-        _wait(watch, 1)
-        yield
-        _wait(watch, 1)  # raises if the events have ended
-        engine.remove_leftovers(watch.client)  # the volume too, and containers whose log never ends
-        _wait(watch, 2)
-        for follower in watch.followers:
-            follower.join(PATIENCE)
+        # A volume's creation marks the begin, its removal the end.
+        watch.client.api.create_volume(watch.name)
+        _wait_for_mark(reader, 1)
+        yield reader.seen
+        # Before the clean-up, which would hide it.
+        _raise_if_lost(reader.seen)
+        # The volume too, and containers whose log would never end.
+        engine.remove_leftovers(watch.client)
+        _wait_for_mark(reader, 2)
+        for follower in reader.followers:
+            follower.join(EVENT_TIMEOUT)
     finally:
-        with contextlib.suppress(DockerException, OSError):  # the engine may be gone
+        # The engine may be gone.
+        with contextlib.suppress(DockerException, OSError):
             engine.remove_leftovers(watch.client)
 
 
-def _wait(watch: Watch, marks: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while len(watch.clocks) < marks and not watch.broken:
+def _wait_for_mark(reader: _Reader, number: int) -> None:
+    seen = reader.seen
+    deadline = time.monotonic() + EVENT_TIMEOUT
+    while reader.marks < number and not seen.stop_reason:
         if time.monotonic() > deadline:
-            watch.broken = "no event came"
+            seen.stop_reason = "no event came"
         time.sleep(0.05)
-    if watch.broken:
+    _raise_if_lost(seen)
+
+
+def _raise_if_lost(seen: Seen) -> None:
+    if seen.stop_reason:
         remedy = "restart the engine and run again"
-        raise GateError(f"Lost the Docker event stream ({watch.broken}): {remedy}")
+        raise GateError(
+            f"Lost the Docker event stream ({seen.stop_reason}): {remedy}"
+        )
 
 
-def _read(watch: Watch, stream: Any) -> None:
+def _read(reader: _Reader, stream: Any) -> None:
+    seen = reader.seen
     try:
         for event in stream:
             if event["Type"] == "container":
-                _container_event(watch, event["Action"], event["Actor"])
-            elif event["Actor"]["ID"] == watch.name:
-                watch.clocks.append(event["timeNano"] / 1e9 - time.time())
-        watch.broken = "the engine closed it"
-    except Exception as error:  # any error ends the monitoring
-        watch.broken = f"{type(error).__name__}: {error}"
+                _container_event(reader, event["Action"], event["Actor"])
+            elif event["Actor"]["ID"] == reader.watch.name:
+                ahead = event["timeNano"] / 1e9 - time.time()
+                seen.clock_at_end = ahead
+                if seen.clock_at_begin is None:
+                    seen.clock_at_begin = ahead
+                reader.marks += 1
+                # What comes after the end is of another run, such as the comparison.
+                if reader.marks == 2:
+                    return
+        seen.stop_reason = "the engine closed it"
+    # Any error ends the monitoring, and then the run.
+    except Exception as error:
+        seen.stop_reason = f"{type(error).__name__}: {error}"
 
 
-def _container_event(watch: Watch, action: str, actor: dict[str, Any]) -> None:
-    container, about = actor["ID"], actor["Attributes"]
-    name = about.get("name", "")
-    _, own, shard = name.partition(f"{watch.name}-")
-    if action == "create":  # it may be gone once it has started
+def _container_event(
+    reader: _Reader, action: str, actor: dict[str, Any]
+) -> None:
+    container_id = actor["ID"]
+    attributes = actor["Attributes"]
+    name = attributes.get("name", "")
+    image = attributes.get("image", "")
+    new = _Container(name, image, reader.watch.shard_of(name))
+    container = reader.containers.setdefault(container_id, new)
+    if action == "create":
+        _created(reader, container_id, container)
+    elif action == "start":
+        _started(reader, container_id, container)
+    elif action == "kill" and container.shard:
+        container.was_stopped = True
+        if attributes.get("signal") in ("15", "SIGTERM"):
+            threading.Timer(
+                GRACE, _kill, (reader.watch.client, container_id)
+            ).start()
+    elif action == "die" and container.shard and not container.was_stopped:
+        reader.seen.crashed[container.shard] += 1
+
+
+def _created(reader: _Reader, container_id: str, container: _Container) -> None:
+    """Look a new container up now: a short-lived one may be gone when its start event is read."""
+    with contextlib.suppress(NotFound):
+        found = reader.watch.client.api.inspect_container(container_id)
+        container.image_id = found["Image"]
+        bindings = (found["HostConfig"].get("PortBindings") or {}).values()
+        container.host_ports = {
+            binding["HostPort"]
+            for hosts in bindings
+            for binding in hosts or []
+            if binding
+        }
+
+
+def _started(reader: _Reader, container_id: str, container: _Container) -> None:
+    watch = reader.watch
+    seen = reader.seen
+    description = (
+        f"{container.name} from {container.image} ({container.image_id})"
+    )
+    if container.shard:
+        seen.started[container.shard][container.image_id] += 1
+        arguments = (watch, container_id, container.shard)
+        follower = threading.Thread(target=_follow, args=arguments, daemon=True)
+        reader.followers.append(follower)
+        follower.start()
+        if container.image_id != watch.image.image_id:
+            seen.unexpected.append(description)
+    elif container.image_id == watch.image.image_id:
+        # Not another image, and no evidence for a shard either.
+        return
+    elif container.host_ports & set(map(str, environment.RESERVED)):
+        seen.unexpected.append(f"{description}, on a shard's port")
+    elif not container.name.startswith(PREFIX) and _is_of_repository(
+        watch, container
+    ):
+        # Somebody else uses the emulator on this engine: it cannot have answered.
+        seen.strangers.append(description)
+
+
+def _is_of_repository(watch: Watch, container: _Container) -> bool:
+    names = [container.image]
+    # It was started by id.
+    if container.image.startswith("sha256:"):
         with contextlib.suppress(NotFound):
-            watch.created[container] = watch.client.api.inspect_container(container)["Image"]
-    elif action == "start" and (own or not name.startswith(PREFIX)):  # not another clone's gate
-        image, image_id = about.get("image", ""), watch.created.get(container, "unknown")
-        if own:
-            watch.started[shard][image_id] += 1
-            follow = (watch, container, shard)
-            watch.followers.append(threading.Thread(target=_follow, args=follow, daemon=True))
-            watch.followers[-1].start()
-        names = [image]
-        with contextlib.suppress(NotFound):
-            if image.startswith("sha256:"):  # it was started by id
-                names = watch.client.images.get(image).tags
-        ours = own or repository_of(watch.image.reference) in map(repository_of, names)
-        if ours and image_id != watch.image.image_id:
-            watch.unexpected.append(f"{name} from {image} ({image_id})")
-    elif action == "kill" and own:
-        watch.stopped.add(container)
-        if about.get("signal") in ("15", "SIGTERM"):
-            threading.Timer(GRACE, _kill, (watch, container)).start()
-    elif action == "die" and own and container not in watch.stopped:
-        watch.crashed[shard] += 1
+            names = watch.client.images.get(container.image).tags
+    return repository_of(watch.image.reference) in map(repository_of, names)
 
 
-def _follow(watch: Watch, container: str, shard: str) -> None:
-    # With the engine's own timestamps. The container may be removed meanwhile, or the engine lost.
-    with contextlib.suppress(Exception), watch.log(shard).open("ab", buffering=0) as file:
-        logs = watch.client.api.logs(container, stream=True, follow=True, timestamps=True)
+def _follow(watch: Watch, container_id: str, shard: str) -> None:
+    """Keep what a container prints, with the engine's timestamps, until it ends.
+
+    It may be removed meanwhile, or the engine lost: then what was read is what there is.
+    """
+    with (
+        contextlib.suppress(Exception),
+        watch.log(shard).open("ab", buffering=0) as file,
+    ):
+        logs = watch.client.api.logs(
+            container_id, stream=True, follow=True, timestamps=True
+        )
         file.writelines(logs)
 
 
-def _kill(watch: Watch, container: str) -> None:
-    with contextlib.suppress(DockerException, OSError):  # it has ended
-        watch.client.api.kill(container)
+def _kill(client: DockerClient, container_id: str) -> None:
+    # It may have ended.
+    with contextlib.suppress(DockerException, OSError):
+        client.api.kill(container_id)

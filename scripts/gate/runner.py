@@ -1,7 +1,7 @@
 """The runner: the tests of one aws-sam-cli against one image, in shards, under the monitor."""
 
 import contextlib
-import itertools
+import importlib.metadata
 import math
 import os
 import re
@@ -9,210 +9,548 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gate import engine, environment, git, results, workspace
-from gate.images import Image
-from gate.model import Run, ShardResult, TestResult, listed
-from gate.monitor import Watch, monitor
+from docker import DockerClient
+
+from gate import (
+    engine,
+    environment,
+    git,
+    preflight,
+    results,
+    rules,
+    sdk,
+    workspace,
+)
+from gate.model import Image, Run, ShardResult, TestResult, counted
+from gate.monitor import Seen, Watch, monitor
+from gate.programs import GateError
 from gate.results import Record
 from gate.samcli import Checkout
+from gate.sdk import Wheel
 from gate.settings import Settings
 
-DURABLE = "tests/integration/**/test_*durable*.py"
-# Seconds of a test, measured on the real suite with four shards on two cores.
-SECONDS = defaultdict(lambda: 7.5, invoke_durable=16.0, callback=19.0)
-FULL = 1.5  # of an equal part for each slot: a shard's set-up costs, so few are best (fact 11)
-DRIFT = 2.0  # seconds; the clock of an engine in a virtual machine may jump (docker/for-mac#17)
+# Seconds of a test by its file, measured on the real suite with four shards on two cores.
+SECONDS = {"test_invoke_durable": 16.0, "test_callback": 19.0}
+OTHER_SECONDS = 7.5
+# A shard may take this many times its fair share of a slot: every further shard costs some 20 s of
+# set-up (FACTS.md#sam-build-cost).
+OVERSIZE = 1.5
+# Seconds; the clock of an engine in a virtual machine may jump (docker/for-mac#17).
+MAX_CLOCK_DRIFT = 2.0
+# Seconds between two lines of progress, where they are not rewritten on a terminal.
+PROGRESS_INTERVAL = 30.0
+# What a log says, in lower case -> what is at fault, and not the candidate.
+MACHINE_FAULTS = {
+    # rust-lang/crater#700
+    "no space left on device": "the disk is full: free some space",
+    "disk quota exceeded": "the disk's quota is full: free some space",
+    # aws/aws-sam-cli#8427
+    "minimum supported api version": "this aws-sam-cli is too old for this Docker engine",
+}
+# pytest's exit code for a collection without tests.
+NO_TESTS_COLLECTED = 5
+# Python's exit code if it could not write all of its output, as where the log's disk is full.
+OUTPUT_LOST = 120
 
 
 @dataclass(frozen=True)
 class Shard:
+    """Tests of one file, for one pytest process: a class is set up in each process."""
+
     name: str
-    tests: list[str]  # of one file, for one pytest process
+    tests: list[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Suite:
+    """What the shards of a run share. `folder` is where each of them makes its own."""
+
     settings: Settings
     checkout: Checkout
     watch: Watch
+    seen: Seen
     folder: Path
-    run: Run
-    is_baseline: bool
-    engine: dict[str, str] = field(default_factory=engine.environment)
+    is_published: bool
+    # The SDK of this commit for the functions under test, None for the released one.
+    wheel: Wheel | None
+    # Where the engine is, and which SDK the functions get.
+    variables: dict[str, str]
+
+    @property
+    def ref(self) -> str:
+        """Return the ref of aws-sam-cli, as progress names the run."""
+        return self.checkout.sam_cli.ref
 
 
-def jobs(settings: Settings, client: engine.Client) -> int:
-    # A test waits half its time; one shard more keeps the last one from running alone.
-    return settings.compat_jobs or 2 * min(os.cpu_count() or 1, client.info()["NCPU"]) + 1
+@dataclass(frozen=True)
+class PytestRun:
+    """How pytest ended. `exit_code` is None if the gate killed it."""
+
+    exit_code: int | None
+    records: list[Record]
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """What a shard leaves. `problem`: why its results are not complete."""
+
+    result: ShardResult
+    tests: Collection[TestResult]
+    versions: dict[str, str]
+    problem: str = ""
+
+
+def jobs(settings: Settings, client: DockerClient) -> int:
+    """Return how many shards run at once.
+
+    Two for each core, since a test waits half of its time; one more, so that the last shard does
+    not run alone.
+    """
+    cores = min(os.cpu_count() or 1, client.info()["NCPU"])
+    return settings.compat_jobs or 2 * cores + 1
 
 
 def run(
-    settings: Settings, checkout: Checkout, image: Image, folder: Path, tests: Sequence[str] = ()
+    settings: Settings,
+    checkout: Checkout,
+    image: Image,
+    folder: Path,
+    tests: Sequence[str] = (),
+    *,
+    published: bool = False,
+    wheel: Wheel | None = None,
 ) -> Run:
-    """Run SAMCLI_TESTS, or some tests by id, against an image; run those that failed again."""
-    began, c = time.monotonic(), checkout
-    found = Run(c.ref, c.commit, c.version, c.requested_as, c.compared)
-    label = f"{re.sub('[^A-Za-z0-9.]+', '-', c.ref)}-{c.commit[:7]}"
-    label += ".baseline" if tests else ""
-    logs = workspace.results(image.platform) / "logs" / label
+    """Run SAMCLI_TESTS, or some tests by id, against an image; run those that failed again.
+
+    The functions under test get a wheel of the SDK, or without one what the index has.
+    """
+    began = time.monotonic()
+    sam_cli = checkout.sam_cli
+    run = Run(
+        ref=sam_cli.ref,
+        commit=sam_cli.commit,
+        version=checkout.version,
+        requested_as=sam_cli.requested_as,
+        only_regressions_count=sam_cli.only_regressions_count,
+        set_aside=rules.set_aside(settings.samcli_known_failures),
+    )
+    label = f"{re.sub('[^A-Za-z0-9.]+', '-', run.ref)}-{run.commit[:7]}"
+    label += ".published" if published else ""
+    logs = workspace.results_folder(image.platform) / "logs" / label
     logs.mkdir(parents=True)
-    watch = Watch(image, f"{workspace.CLONE}-{secrets.token_hex(4)}", logs)
-    suite = Suite(settings, checkout, watch, folder / watch.name, found, bool(tests))
-    with monitor(watch):
-        _run_all(suite, list(tests) or _collect(suite))
-    found.seconds = round(time.monotonic() - began, 1)
-    found.unexpected = watch.unexpected
-    _add_answers(suite)
-    return found
+    name = f"{workspace.CLONE}-{secrets.token_hex(4)}"
+    watch = Watch(engine.connect(), image, name, logs)
+    with monitor(watch) as seen:
+        suite = Suite(
+            settings=settings,
+            checkout=checkout,
+            watch=watch,
+            seen=seen,
+            folder=folder / name,
+            is_published=published,
+            wheel=wheel,
+            variables=engine.docker_environment() | sdk.constraint(wheel),
+        )
+        test_ids = list(tests) or _collect(suite, run)
+        _run_with_retries(suite, run, test_ids)
+    run.seconds = round(time.monotonic() - began, 1)
+    run.versions["engine"] = watch.client.version()["Version"]
+    run.versions["uv"] = importlib.metadata.version("uv")
+    run.unexpected = seen.unexpected
+    for stranger in seen.strangers:
+        run.notes.append(
+            f"not of this run, and it cannot have answered: {stranger}"
+        )
+    if wheel and f"functions' {wheel.name}" not in run.versions:
+        run.problems.append(
+            f"no shard showed that its functions had {wheel.name}"
+        )
+    _add_evidence(suite, run)
+    return run
 
 
-def _collect(suite: Suite) -> list[str]:
-    """Return the ids of the tests in SAMCLI_TESTS; note what is missing, and what is left out."""
-    src, run = suite.checkout.home / "src", suite.run
-    paths = {entry: src / entry.partition("::")[0] for entry in suite.settings.samcli_tests}
-    for file in set(src.glob(DURABLE)).difference(paths.values()):
-        run.notes.append(f"not in SAMCLI_TESTS: {file.relative_to(src)}")
-    entries = [entry for entry, path in paths.items() if path.is_file()]
-    for entry in paths.keys() - entries:
-        run.problems.append(f"{entry} does not exist in this aws-sam-cli: was it moved?")
-    if not entries:
+def _collect(suite: Suite, run: Run) -> list[str]:
+    """Return the ids of the tests in SAMCLI_TESTS; note the files that are missing.
+
+    Raises GateError for a test id that its file does not have: the setting is wrong.
+    """
+    source = suite.checkout.home / "src"
+    files = []
+    for entry in suite.settings.samcli_tests:
+        file = entry.partition("::")[0]
+        if (source / file).is_file():
+            files.append(file)
+        else:
+            run.problems.append(
+                f"{entry} does not exist in this aws-sam-cli: was it moved?"
+            )
+    if not files:
         return []
-    shard = Shard("collect", entries)
-    code, found = _pytest(suite, shard, "--collect-only", "--quiet")
-    if code not in (0, 5):  # 5: there are none
-        run.problems.append(_ending(suite, shard, code, found))
-    return list(dict.fromkeys(test_id for each in found for test_id in each.get("collected", [])))
+    shard = Shard("collect", list(dict.fromkeys(files)))
+    ended = _pytest(suite, shard, "--collect-only", "--quiet")
+    collected = [
+        test_id
+        for record in ended.records
+        for test_id in record.get("collected", [])
+    ]
+    if ended.exit_code not in (0, NO_TESTS_COLLECTED):
+        _raise_if_machine_failed(suite, shard, ended)
+        run.problems.append(_ending(suite, shard, ended))
+    selected: dict[str, None] = {}
+    for entry in suite.settings.samcli_tests:
+        of_entry = [
+            test_id for test_id in collected if rules.covers(entry, test_id)
+        ]
+        if "::" in entry and not of_entry and not run.problems:
+            raise GateError(
+                f"SAMCLI_TESTS: {entry} names no test of aws-sam-cli {suite.ref}"
+            )
+        selected |= dict.fromkeys(of_entry)
+    return list(selected)
 
 
-def _run_all(suite: Suite, test_ids: list[str]) -> None:
+def _run_with_retries(suite: Suite, run: Run, test_ids: list[str]) -> None:
     """Run the tests in shards, then those that failed once more, unless the run is red anyway.
 
-    With the published image also if many failed: a race must not make a regression pre-existing.
+    With the published image failed tests are always run again: otherwise a flaky failure there
+    would turn a regression into a pre-existing failure.
     """
-    run, number = suite.run, jobs(suite.settings, suite.watch.client)
+    slots = jobs(suite.settings, suite.watch.client)
     merged: dict[str, TestResult] = {}
     for attempt in range(1 + suite.settings.compat_reruns):
-        shards = split(test_ids, number, f"retry{attempt}-" if attempt else "")
-        print(f"{run.ref}: {len(test_ids)} tests in {len(shards)} shards")
-        with ThreadPoolExecutor(number) as pool:
-            try:
-                found = list(pool.map(lambda shard: _run_shard(suite, shard), shards))
-            except BaseException:
-                suite.watch.broken = "interrupted"
-                raise
-        for result in itertools.chain.from_iterable(found):
-            if attempt and result.outcome == "skipped":  # a skip does not undo a failure
-                result.outcome = "failed"
-                result.message = f"failed, then skipped: {result.message}"
-            result.flaky = attempt > 0 and result.outcome == "passed"
-            merged[result.id] = result
-        run.tests = list(merged.values())
+        shards = split(test_ids, slots, f"retry{attempt}-" if attempt else "")
+        preflight.check_space(suite.folder.parent, min(slots, len(shards)))
+        print(f"{suite.ref}: {len(test_ids)} tests in {len(shards)} shards")
+        for outcome in _run_shards(suite, shards, slots):
+            run.shards.append(outcome.result)
+            run.versions |= outcome.versions
+            if outcome.problem:
+                run.problems.append(outcome.problem)
+            for test in outcome.tests:
+                _mark_retry(test, attempt)
+                merged[test.id] = test
+        # Not in the order in which they ended: two runs can then be compared.
+        run.shards.sort(key=lambda shard: shard.name)
+        run.tests = sorted(merged.values(), key=lambda test: test.id)
         test_ids = [test.id for test in run.failed]
-        many = len(test_ids) > max(1, len(merged) / 4) and not suite.is_baseline
-        if not test_ids or many or run.problems:
+        is_red_anyway = (
+            len(test_ids) > max(1, len(merged) / 4) and not suite.is_published
+        )
+        if not test_ids or is_red_anyway or run.problems:
             break
 
 
-def split(test_ids: Sequence[str], number: int, prefix: str = "") -> list[Shard]:
-    """Return shards for so many slots, the longest first: a file, or equal parts of a long one."""
-    files = defaultdict[str, list[str]](list)
+def _mark_retry(test: TestResult, attempt: int) -> None:
+    if not attempt:
+        return
+    test.flaky = test.outcome == "passed"
+    # A skip does not undo a failure.
+    if test.outcome == "skipped":
+        test.outcome = "failed"
+        test.message = f"failed, then skipped: {test.message}"
+
+
+def split(test_ids: Sequence[str], slots: int, prefix: str = "") -> list[Shard]:
+    """Return one shard per file, the longest first.
+
+    A file that is too long for its slot is cut into equal parts.
+    """
+    by_file = defaultdict[str, list[str]](list)
     for test_id in test_ids:
-        files[Path(test_id.partition("::")[0]).stem.removeprefix("test_")].append(test_id)
-    most = FULL * sum(len(ids) * SECONDS[stem] for stem, ids in files.items()) / number
+        by_file[_file_name(test_id)].append(test_id)
+    longest = OVERSIZE * _expected_seconds(test_ids) / slots
     parts = []
-    for stem, ids in files.items():
-        size = math.ceil(len(ids) / math.ceil(len(ids) * SECONDS[stem] / most))
-        for at in range(0, len(ids), size):
-            part = ids[at : at + size]
-            parts.append((len(part) * SECONDS[stem], stem, part))
-    parts.sort(key=lambda part: part[0], reverse=True)
-    return [Shard(f"{prefix}{stem}-{at}", part) for at, (_, stem, part) in enumerate(parts)]
-
-
-def _run_shard(suite: Suite, shard: Shard) -> Collection[TestResult]:
-    if suite.watch.broken:
-        return []
-    began = time.monotonic()
-    code, found = _pytest(suite, shard, "-rfE")
-    tests = results.tests(found, shard.name)
-    missing = len(set(shard.tests) - tests.keys())
-    failed = any(test.outcome == "failed" for test in tests.values())
-    if missing or results.unfinished(found) or not (code == 0 or (code == 1 and failed)):
-        without = f"; {missing} of its {len(shard.tests)} tests have no result" if missing else ""
-        suite.run.problems.append(f"{_ending(suite, shard, code, found)}{without}")
-    seconds = round(time.monotonic() - began, 1)
-    outcomes = listed(test.outcome for test in tests.values())
-    print(f"{suite.run.ref}: {shard.name}: {outcomes} in {seconds:.0f} s")
-    suite.run.shards.append(ShardResult(shard.name, seconds, [_log(suite, shard)]))
-    return tests.values()
-
-
-def _ending(suite: Suite, shard: Shard, code: int | None, found: list[Record]) -> str:
-    """Say how a shard's pytest ended; None means that COMPAT_TIMEOUT was over."""
-    how = f"ended with pytest's exit code {code}"
-    if code is None:
-        how = f"did not end within COMPAT_TIMEOUT={suite.settings.compat_timeout} s"
-    for test_id in results.unfinished(found)[-1:]:
-        how += f" in {test_id}"
-    return f"shard {shard.name} {how} (see {_log(suite, shard)})"
-
-
-def _log(suite: Suite, shard: Shard) -> str:
-    return str((suite.watch.logs / f"suite-{shard.name}.log").relative_to(workspace.ROOT))
-
-
-def _pytest(suite: Suite, shard: Shard, *options: str) -> tuple[int | None, list[Record]]:
-    """Run pytest in a new worktree; return its exit code, None if ended here, and the records."""
-    checkout, watch = suite.checkout, suite.watch
-    python = checkout.home / "venv/bin/python"
-    tree = git.worktree(checkout.source, checkout.commit, suite.folder / shard.name / "tree")
-    name, tag = f"{watch.name}-{shard.name}", watch.image.reference.rpartition(":")[2]
-    environ = environment.of_shard(python, tree, name, tag) | suite.engine
-    # Test ids are below --rootdir, wherever a pytest.ini lies.
-    command = [str(python), "-m", "pytest", f"--rootdir={tree}", "-p", "sam_compat_plugin"]
-    command += [*options, *shard.tests]
-    records = Path(environ["SAM_COMPAT_RECORDS"])
-    with (workspace.ROOT / _log(suite, shard)).open("wb") as log:
-        process = subprocess.Popen(  # pytest's capture gives it an empty stdin
-            command, cwd=tree, env=environ, stdout=log, stderr=log, start_new_session=True
+    for ids in by_file.values():
+        pieces = math.ceil(_expected_seconds(ids) / longest)
+        size = math.ceil(len(ids) / pieces)
+        parts += [
+            ids[start : start + size] for start in range(0, len(ids), size)
+        ]
+    parts.sort(key=_expected_seconds, reverse=True)
+    return [
+        Shard(
+            f"{prefix}{_file_name(ids[0]).removeprefix('test_')}-{number}", ids
         )
-        deadline = time.monotonic() + suite.settings.compat_timeout
+        for number, ids in enumerate(parts)
+    ]
+
+
+def _file_name(test_id: str) -> str:
+    return Path(test_id.partition("::")[0]).stem
+
+
+def _expected_seconds(test_ids: Sequence[str]) -> float:
+    return sum(
+        SECONDS.get(_file_name(test_id), OTHER_SECONDS) for test_id in test_ids
+    )
+
+
+def _run_shards(
+    suite: Suite, shards: Sequence[Shard], slots: int
+) -> Iterator[ShardOutcome]:
+    """Run shards, so many at once, and yield what each of them leaves as soon as it ends."""
+    progress = Progress(suite, shards)
+    with futures.ThreadPoolExecutor(slots) as pool:
+        pending = {pool.submit(_run_shard, suite, shard) for shard in shards}
         try:
-            while process.poll() is None and not watch.broken and time.monotonic() < deadline:
-                time.sleep(0.2)
-            code = process.returncode
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: of zombies
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    found = results.records(records)
-    shutil.rmtree(tree.parent, ignore_errors=True)
-    return code, found
+            while pending:
+                done, pending = futures.wait(
+                    pending, progress.interval, futures.FIRST_COMPLETED
+                )
+                if not done:
+                    progress.show()
+                for future in done:
+                    outcome = future.result()
+                    progress.end_shard(outcome)
+                    yield outcome
+        except BaseException:
+            suite.seen.stop_reason = "the run has ended"
+            raise
 
 
-def _add_answers(suite: Suite) -> None:
-    run, watch = suite.run, suite.watch
-    ahead, drift = watch.clocks[0], watch.clocks[1] - watch.clocks[0]
-    if abs(drift) > DRIFT:
+@dataclass
+class Progress:
+    """Shows that a run lives, from the records that its shards are writing.
+
+    On a terminal one line is rewritten every second; elsewhere a line comes every 30 seconds.
+    """
+
+    suite: Suite
+    shards: Sequence[Shard]
+    began: float = field(default_factory=time.monotonic)
+    ended: dict[str, TestResult] = field(default_factory=dict)
+    rewrites: bool = field(default_factory=lambda: sys.stdout.isatty())
+
+    @property
+    def interval(self) -> float:
+        """Return how many seconds pass between two lines."""
+        return 1.0 if self.rewrites else PROGRESS_INTERVAL
+
+    def show(self) -> None:
+        """Print such as "develop: 17 of 40 passed, 0 failed, 64 s"."""
+        tests = dict(self.ended)
+        for shard in self.shards:
+            folder = self.suite.folder / shard.name
+            records = results.records(environment.records_of(folder))
+            tests |= results.tests(records, shard.name)
+        number = Counter(test.outcome for test in tests.values())
+        total = sum(len(shard.tests) for shard in self.shards)
+        seconds = time.monotonic() - self.began
+        self._print(
+            f"{self.suite.ref}: {number['passed']} of {total} passed, "
+            f"{number['failed']} failed, {seconds:.0f} s",
+            end="" if self.rewrites else "\n",
+        )
+
+    def end_shard(self, outcome: ShardOutcome) -> None:
+        """Print the line of a shard that has ended."""
+        self.ended |= {test.id: test for test in outcome.tests}
+        outcomes = counted(test.outcome for test in outcome.tests)
+        shard = outcome.result
+        self._print(
+            f"{self.suite.ref}: {shard.name}: {outcomes} in {shard.seconds:.0f} s"
+        )
+
+    def _print(self, line: str, end: str = "\n") -> None:
+        # To the begin of the line, and nothing after its end.
+        start = "\r\x1b[K" if self.rewrites else ""
+        print(f"{start}{line}", end=end, flush=True)
+
+
+def _run_shard(suite: Suite, shard: Shard) -> ShardOutcome:
+    began = time.monotonic()
+    ended = _pytest(suite, shard, "-rfE")
+    tests = results.tests(ended.records, shard.name)
+    result = ShardResult(
+        name=shard.name,
+        seconds=round(time.monotonic() - began, 1),
+        logs=[_relative(_log(suite, shard))],
+    )
+    has_failed = any(test.outcome == "failed" for test in tests.values())
+    ended_well = ended.exit_code == 0 or (ended.exit_code == 1 and has_failed)
+    missing = len(set(shard.tests) - tests.keys())
+    problem = ""
+    if missing or not ended_well or results.unfinished(ended.records):
+        problem = _ending(suite, shard, ended)
+        if missing:
+            problem += (
+                f"; {missing} of its {len(shard.tests)} tests have no result"
+            )
+    if problem or has_failed:
+        _raise_if_machine_failed(suite, shard, ended)
+    versions = results.versions(ended.records)
+    if suite.wheel and not problem:
+        problem = _wheel_fault(suite.wheel, shard, ended)
+    return ShardOutcome(result, tests.values(), versions, problem)
+
+
+def _wheel_fault(wheel: Wheel, shard: Shard, ended: PytestRun) -> str:
+    """Return which other SDK the functions of a shard had; "" for the one of this commit.
+
+    A shard whose functions were never built has none.
+    """
+    packages = results.functions_packages(ended.records)
+    if wheel.name not in packages:
+        return ""
+    version, record = packages[wheel.name]
+    if record == wheel.record:
+        return ""
+    other = f"{wheel.name} {version}, not {wheel.version} of this commit"
+    return f"shard {shard.name}: its functions had {other}"
+
+
+def _raise_if_machine_failed(
+    suite: Suite, shard: Shard, ended: PytestRun
+) -> None:
+    """Raise GateError for what is not the candidate's fault, by the logs of a shard."""
+    if suite.seen.stop_reason:
+        return
+    log = _log(suite, shard)
+    if ended.exit_code == OUTPUT_LOST:
+        raise GateError(
+            f"{suite.ref}: {_relative(log)} cannot be written: is its disk full?"
+        )
+    for file in (log, suite.watch.log(shard.name)):
+        text = (
+            file.read_bytes().decode(errors="replace") if file.exists() else ""
+        )
+        for words, fault in MACHINE_FAULTS.items():
+            if words in text.lower():
+                raise GateError(f"{suite.ref}: {fault} (see {_relative(file)})")
+    # Its plugin records something before the first test.
+    if not ended.records and ended.exit_code is not None:
+        python = suite.checkout.home / "venv/bin/python"
+        remedy = "run `make clean`, then `make compat`"
+        raise GateError(
+            f"{python} cannot run pytest (see {_relative(log)}): {remedy}"
+        )
+
+
+def _ending(suite: Suite, shard: Shard, ended: PytestRun) -> str:
+    """Say how a shard's pytest ended, and in which test."""
+    how = f"ended with pytest's exit code {ended.exit_code}"
+    if suite.seen.stop_reason:
+        how = f"was stopped ({suite.seen.stop_reason})"
+    elif ended.exit_code is None:
+        how = f"did not end within COMPAT_TIMEOUT={suite.settings.compat_timeout} s"
+    for test_id in results.unfinished(ended.records)[-1:]:
+        how += f" in {test_id}"
+    return f"shard {shard.name} {how} (see {_relative(_log(suite, shard))})"
+
+
+def _log(suite: Suite, shard: Shard) -> Path:
+    return suite.watch.logs / f"suite-{shard.name}.log"
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(workspace.ROOT))
+
+
+def _pytest(suite: Suite, shard: Shard, *options: str) -> PytestRun:
+    """Run pytest in a new worktree and return how it ended, and its records.
+
+    It is killed after COMPAT_TIMEOUT, or when the run stops.
+    """
+    checkout = suite.checkout
+    watch = suite.watch
+    folder = suite.folder / shard.name
+    python = checkout.home / "venv/bin/python"
+    if suite.seen.stop_reason:
+        return PytestRun(None, [])
+    tree = git.worktree(
+        checkout.source, checkout.sam_cli.commit, folder / "tree"
+    )
+    tag = watch.image.reference.rpartition(":")[2]
+    own = environment.prepare_shard(
+        python, tree, f"{watch.name}-{shard.name}", tag
+    )
+    # Test ids are below --rootdir, wherever a pytest.ini lies.
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        f"--rootdir={tree}",
+        "-p",
+        "sam_compat_plugin",
+    ]
+    command += [*options, *shard.tests]
+    with _log(suite, shard).open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=tree,
+            env=own | suite.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        exit_code = _wait(suite, process)
+    records = results.records(environment.records_of(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    return PytestRun(exit_code, records)
+
+
+def _wait(suite: Suite, process: "subprocess.Popen[bytes]") -> int | None:
+    """Return a process's exit code, or None if it had to be killed, with all that it started."""
+    deadline = time.monotonic() + suite.settings.compat_timeout
+    try:
+        while process.poll() is None:
+            if suite.seen.stop_reason or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        # None if it still runs: then it is killed below.
+        return process.returncode
+    finally:
+        # macOS answers EPERM if only zombies are left in the group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _add_evidence(suite: Suite, run: Run) -> None:
+    """Add to each shard which images were started for it, and to each test what they answered."""
+    seen = suite.seen
+    clock_at_begin = seen.clock_at_begin or 0.0
+    drift = (seen.clock_at_end or 0.0) - clock_at_begin
+    can_join = abs(drift) <= MAX_CLOCK_DRIFT
+    if not can_join:
         moved = f"the engine's clock moved by {drift:.0f} s"
-        run.notes.append(f"what the emulator answered is not joined to tests: {moved}")
+        run.notes.append(
+            f"what the emulator answered is not joined to tests: {moved}"
+        )
     for shard in run.shards:
-        log = watch.log(shard.name)
+        log = suite.watch.log(shard.name)
         if log.exists():
-            shard.logs.append(str(log.relative_to(workspace.ROOT)))
-        answered = results.answers(log)
-        shard.containers = dict(watch.started[shard.name])
-        started = shard.containers.get(watch.image.image_id, 0)
-        # One that crashed counts only if a request was answered.
-        shard.answered = started > (0 if answered else watch.crashed[shard.name])
-        for test in run.tests:
-            if test.shard == shard.name and abs(drift) <= DRIFT:
-                during = (text for at, text in answered if test.began <= at - ahead <= test.ended)
-                test.requests = dict(Counter(during))
+            shard.logs.append(_relative(log))
+        shard.containers = dict(seen.started[shard.name])
+        answers = results.answers(log)
+        # Answered, or at least not crashed: a test may ask its emulator nothing.
+        started = shard.containers.get(suite.watch.image.image_id, 0)
+        has_one_that_did_not_crash = started > seen.crashed[shard.name]
+        shard.answered = has_one_that_did_not_crash or (
+            started > 0 and bool(answers)
+        )
+        if can_join:
+            tests = [test for test in run.tests if test.shard == shard.name]
+            _join_answers(tests, answers, clock_at_begin)
+
+
+def _join_answers(
+    tests: list[TestResult], answers: list[results.Answer], clock_ahead: float
+) -> None:
+    for test in tests:
+        statuses = defaultdict[str, set[int]](set)
+        for answer in answers:
+            if test.began <= answer.at - clock_ahead <= test.ended:
+                statuses[answer.route].add(answer.status)
+        test.answers = {
+            route: sorted(statuses[route]) for route in sorted(statuses)
+        }
