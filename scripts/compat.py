@@ -2,37 +2,70 @@
 
 import shutil
 
-from gate import baseline, engine, images, model, preflight, report, rules, runner, samcli
+from docker import DockerClient
+
+from gate import (
+    baseline,
+    engine,
+    images,
+    preflight,
+    report,
+    rules,
+    runner,
+    samcli,
+    workspace,
+)
 from gate.cli import run_main
-from gate.settings import load
-from gate.workspace import delete_verdicts, lock, results
+from gate.images import Candidate
+from gate.model import Requirements, Run, Verdict
+from gate.settings import Settings, load
 
 
 def main() -> int:
     """Return 0 for a green verdict, 1 for a red one. After an error there is none."""
-    with lock():
-        delete_verdicts()  # before anything else can fail
-        settings, client = load(), engine.connect()
+    with workspace.lock():
+        # Before anything else can fail.
+        workspace.delete_verdicts()
+        settings = load()
+        client = engine.connect()
         platform = engine.platform(client)
-        candidate, _ = images.load_candidate(platform)
-        checkouts = samcli.install_all(settings)  # quick: `make compat` has run `make samcli`
-        shutil.rmtree(results(platform) / "logs", ignore_errors=True)
-        runs = []
-        with preflight.worktrees(client, runner.jobs(settings, client)) as folder:
-            for checkout in checkouts:
-                run = runner.run(settings, checkout, candidate, folder)
-                baseline.attribute(settings, checkout, candidate, folder, run)
-                runs.append(run)
-        required = model.requirements(settings)
-        reasons = rules.reasons_against(required, candidate, runs)
-        now = engine.image_id(client, candidate.reference) or "nothing"
-        if now != candidate.image_id:  # rule 5
-            moved = f"{candidate.reference} was moved from {candidate.image_id} to {now}"
-            reasons.append(f"{moved}: does another clone use this tag? Set EMULATOR_TAG there")
-        verdict = model.Verdict(required, candidate, runs, reasons)
+        candidate = images.load_candidate(platform)
+        images.check_tag(client, candidate.image)
+        runs = run_all(client, settings, candidate)
+        verdict = Verdict(
+            requirements=Requirements.of(settings),
+            candidate=candidate.image,
+            runs=runs,
+            image_id_at_end=engine.image_id(client, candidate.image.reference),
+        )
+        verdict.reasons = rules.reasons_against(verdict.requirements, verdict)
         verdict.save()
+        report.note_changes(verdict)
     report.show(verdict)
     return 0 if verdict.green else 1
+
+
+def run_all(
+    client: DockerClient, settings: Settings, candidate: Candidate
+) -> list[Run]:
+    """Run the suite of each aws-sam-cli, and compare what failed with the published image."""
+    image = candidate.image
+    # Quick, since `make compat` has run `make samcli`.
+    checkouts = samcli.install_all(settings)
+    results = workspace.results_folder(image.platform)
+    shutil.rmtree(results / "logs", ignore_errors=True)
+    runs = []
+    jobs = runner.jobs(settings, client)
+    with preflight.checked_folder(client, jobs) as folder:
+        for checkout in checkouts:
+            run = runner.run(
+                settings, checkout, image, folder, wheel=candidate.wheel
+            )
+            run.comparison = baseline.compare(
+                run, settings, checkout, image, folder
+            )
+            runs.append(run)
+    return runs
 
 
 if __name__ == "__main__":

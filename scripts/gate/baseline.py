@@ -1,87 +1,177 @@
 """The comparison: tests that failed, run again with the published image: whose fault is it?"""
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from gate import engine, images, runner
-from gate.cli import GateError
-from gate.images import Image
-from gate.model import Difference, Run, TestResult
+from docker import DockerClient
+
+from gate import engine, images, registry, runner
+from gate.model import (
+    Attribution,
+    Comparison,
+    Difference,
+    Image,
+    Run,
+    TestResult,
+    repository_of,
+)
+from gate.programs import GateError
 from gate.samcli import Checkout
 from gate.settings import Settings
 
-ATTRIBUTION = {"passed": "regression", "failed": "pre-existing"}  # by the published image's result
 
+def compare(
+    run: Run,
+    settings: Settings,
+    checkout: Checkout,
+    candidate: Image,
+    folder: Path,
+) -> Comparison:
+    """Run the failed tests with the published image, and return whose fault each failure is.
 
-def attribute(
-    settings: Settings, checkout: Checkout, candidate: Image, folder: Path, run: Run
-) -> None:
-    """Run what failed with COMPAT_BASELINE too. After an error the verdict stays, and is red."""
+    If that cannot be done, every failure stays "unknown" and the verdict red.
+    """
     failed = {test.id: test for test in run.failed}
-    if not failed or not settings.compat_baseline:
-        return
-    for test in failed.values():
-        test.attribution = "unknown"
-    print(f"{run.ref}: what failed again, with the published {settings.compat_baseline}")
+    if not failed:
+        return Comparison()
+    if not settings.compat_baseline:
+        return Comparison(error="COMPAT_BASELINE is empty")
+    print(
+        f"{run.ref}: what failed again, with the published {settings.compat_baseline}"
+    )
+    comparison = Comparison()
     try:
-        run.baseline = pull_published(settings, candidate)
-        other = runner.run(settings, checkout, run.baseline, folder, list(failed))
+        comparison.published = tag_published(
+            engine.connect(), settings, candidate
+        )
+        other = runner.run(
+            settings,
+            checkout,
+            comparison.published,
+            folder,
+            list(failed),
+            published=True,
+        )
     except (GateError, OSError) as error:
-        run.not_compared = str(error)
-        return
-    run.not_compared = "; ".join([*other.problems, *other.unexpected])
-    if other.unexpected:  # another image of the repository
-        return
-    pairs = [(failed[same.id], same) for same in other.tests]
-    for test, same in pairs:
-        # The published image must have answered too, unless the test fails before any emulator.
-        needed = run.shard(test.shard).containers
-        answered = other.shard(same.shard).answered or not needed
-        if answered and (same.requests or not test.requests):
-            test.attribution = ATTRIBUTION.get(same.outcome, "unknown")
-    run.differences = differences(pairs)
+        comparison.error = str(error)
+        return comparison
+    comparison.error = "; ".join([*other.problems, *other.unexpected])
+    # Another image can have answered.
+    if other.unexpected:
+        return comparison
+    pairs = [(failed[published.id], published) for published in other.tests]
+    for test, published in pairs:
+        comparison.attributions[test.id] = _attribution(
+            run, test, other, published
+        )
+    comparison.differences = differences(pairs)
+    return comparison
 
 
-def pull_published(settings: Settings, candidate: Image) -> Image:
-    client = engine.connect()
+def _attribution(
+    run: Run, test: TestResult, other: Run, published: TestResult
+) -> Attribution:
+    """Return whose fault a failure is, by the result with the published image.
+
+    That image must have answered too, unless the test never gets as far as starting an emulator:
+    an image that does not start excuses nothing.
+    """
+    needs_no_emulator = not run.shard(test.shard).containers
+    published_answered = (
+        other.shard(published.shard).answered or needs_no_emulator
+    )
+    asked_nothing = test.answers and not published.answers
+    if not published_answered or asked_nothing:
+        return "unknown"
+    if published.outcome == "passed":
+        return "regression"
+    return "pre-existing" if published.outcome == "failed" else "unknown"
+
+
+def tag_published(
+    client: DockerClient, settings: Settings, candidate: Image
+) -> Image:
+    """Return the published image under a tag of its own.
+
+    No registry has that tag: aws-sam-cli tries to pull what it is given, and would replace the
+    image (FACTS.md#pulls-its-tag). Raises GateError if there is nothing to compare with.
+    """
+    image = find_published(client, settings)
+    # With another SDK in the functions the same image is worth a comparison.
+    is_same = image.image_id == candidate.image_id
+    if is_same and settings.compat_sdk == "released":
+        name = image.reference
+        raise GateError(f"no baseline: {name} is the candidate itself")
+    if image.platform != candidate.platform:
+        raise GateError(
+            f"no baseline: {image.reference} is for {image.platform}"
+        )
+    tag = f"pr-baseline-{engine.short(image.image_id)}"
+    reference = f"{settings.emulator_repository}:{tag}"
+    client.api.tag(image.image_id, reference)
+    return dataclasses.replace(
+        image,
+        reference=reference,
+        packages=images.packages(client, image.image_id),
+    )
+
+
+def find_published(client: DockerClient, settings: Settings) -> Image:
+    """Return the image that COMPAT_BASELINE names, pulled by its digest.
+
+    A tag of that name here may be the user's own build: it stays, and is taken only where the
+    registry cannot be reached.
+    """
     published = f"{settings.emulator_repository}:{settings.compat_baseline}"
+    image_id = _pull_by_digest(client, published)
+    image = images.describe(client, image_id)
+    return dataclasses.replace(image, reference=published)
+
+
+def _pull_by_digest(client: DockerClient, published: str) -> str:
     try:
-        images.pull(published)
+        manifest = registry.inspect(published)
+        if not manifest:
+            raise GateError(f"{published} is not in the registry")
+        by_digest = f"{repository_of(published)}@{manifest.digest}"
+        images.pull(by_digest)
+        return engine.image_id(client, by_digest)
     except GateError as error:
-        if not engine.image_id(client, published):
-            raise GateError(f"no baseline: {error}, and there is no local copy") from None
+        image_id = engine.image_id(client, published)
+        if not image_id:
+            raise GateError(
+                f"no baseline: {error}, and there is no local copy"
+            ) from None
         print(f"{error}; the local copy is used")
-    image_id = engine.image_id(client, published)
-    if image_id == candidate.image_id:
-        raise GateError(f"no baseline: {published} is the candidate itself")
-    # A tag that no registry has: aws-sam-cli pulls what it is given (fact 3).
-    reference = f"{settings.emulator_repository}:pr-baseline-{engine.short(image_id)}"
-    client.api.tag(image_id, reference)
-    found = images.describe(client, reference)
-    if found.platform != candidate.platform:
-        raise GateError(f"no baseline: {published} is for {found.platform}")
-    return dataclasses.replace(found, packages=images.packages(image_id))
+        return image_id
 
 
-def differences(pairs: Iterable[tuple[TestResult, TestResult]]) -> list[Difference]:
-    """Return what differs, first what both were asked for, since the rest follows from that."""
+def differences(
+    pairs: Iterable[tuple[TestResult, TestResult]],
+) -> list[Difference]:
+    """Return the routes with different status codes, of tests that asked both images something.
+
+    Routes that both images were asked for come first: the others are usually consequences.
+    """
     found: dict[str, Difference] = {}
-    for test, same in pairs:
-        if not (test.requests and same.requests):
+    for test, published in pairs:
+        if not test.answers or not published.answers:
             continue
-        candidate, baseline = _statuses(test), _statuses(same)
-        for route in candidate | baseline:
-            new = Difference(route, sorted(candidate[route]), sorted(baseline[route]))
-            if new.candidate != new.baseline:
-                found.setdefault(str(new), new).tests.append(test.id)
-    return sorted(found.values(), key=lambda e: (not (e.candidate and e.baseline), -len(e.tests)))
+        for route in test.answers | published.answers:
+            of_candidate = test.answers.get(route, [])
+            of_published = published.answers.get(route, [])
+            if of_candidate != of_published:
+                key = f"{route} {of_candidate} {of_published}"
+                new = Difference(route, of_candidate, of_published)
+                found.setdefault(key, new).tests.append(test.id)
+    by_tests = sorted(
+        found.values(),
+        key=lambda difference: len(difference.tests),
+        reverse=True,
+    )
+    return sorted(by_tests, key=_is_consequence)
 
 
-def _statuses(test: TestResult) -> dict[str, set[int]]:
-    found = defaultdict[str, set[int]](set)
-    for answer in test.requests:
-        route, _, status = answer.rpartition(" ")
-        found[route].add(int(status))
-    return found
+def _is_consequence(difference: Difference) -> bool:
+    return not (difference.candidate_statuses and difference.published_statuses)

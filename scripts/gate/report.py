@@ -1,5 +1,6 @@
 """The report: one Markdown text, printed, saved as summary.md and shown on the job's page."""
 
+import itertools
 import os
 import re
 import shlex
@@ -8,66 +9,157 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gate import workspace
-from gate.images import Image
-from gate.model import Difference, Run, TestResult, Verdict
+from gate.model import Difference, Image, Run, TestResult, Verdict, plural
+from gate.programs import GateError
 
-LEGEND = "regression: passes with the published image; pre-existing: fails there too"
+LEGEND = (
+    "regression: passes with the published image; pre-existing: fails there too"
+)
 
 
 def show(verdict: Verdict) -> None:
-    text = "\n".join([*lines(verdict), "", summary_line(verdict), ""])
-    summary = workspace.results(verdict.candidate.platform) / workspace.SUMMARY
-    for path in (summary, os.environ.get("GITHUB_STEP_SUMMARY") or os.devnull):
-        with Path(path).open("a", encoding="utf-8") as file:
+    """Print the report, and append it to summary.md and to the job's page."""
+    last_line = summary_line(verdict)
+    text = "\n".join([*lines(verdict), "", last_line, ""])
+    folder = workspace.results_folder(verdict.candidate.platform)
+    pages = [folder / workspace.SUMMARY]
+    if job_page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        pages.append(Path(job_page))
+    for page in pages:
+        with page.open("a", encoding="utf-8") as file:
             file.write(text)
     print(f"\n{text}", end="")
+    # A green run of a compared ref can have failures that are pre-existing.
+    if os.environ.get("GITHUB_ACTIONS") and not verdict.green:
+        for line in itertools.islice(annotations(verdict), 3):
+            print(f"::error title=sam-cli compat::{line}")
+
+
+def annotations(verdict: Verdict) -> Iterator[str]:
+    """Yield what GitHub shows on the pull request's page: what differs, what failed, or why."""
+    for run in verdict.runs:
+        for difference in run.comparison.differences:
+            yield escaped(f"{run.ref}: {statuses(difference)}")
+        # What the candidate broke comes before what was broken.
+        failed = sorted(
+            run.failed,
+            key=lambda test: run.attribution_of(test) == "pre-existing",
+        )
+        for test in failed:
+            failure = f"{run.attribution_of(test)}: {test.id}: {test.message}"
+            yield escaped(f"{run.ref}: {failure}")
+    yield from map(escaped, verdict.reasons)
+
+
+def escaped(text: str) -> str:
+    """Return text from elsewhere as one line of a workflow command."""
+    return " ".join(text.split()).replace("%", "%25")
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
-    for run in verdict.runs:  # whose fault it is comes first
-        of = f"{run.ref}: " if len(verdict.runs) > 1 else ""
-        yield from (f"- {of}{answers(each)} ({len(each.tests)} tests)" for each in run.differences)
-        if run.baseline:
-            yield f"- {of}{run.attributions()} ({LEGEND})"
-        if run.not_compared:
-            yield f"- {of}failures that could not be compared: {code(run.not_compared)}"
+    """Yield the report without its last line: first whose fault it is, then each run."""
     for run in verdict.runs:
-        yield from _run(run)
-    yield from ("", f"- candidate: {_image(verdict.candidate)}")
-    yield from (f"- published: {_image(run.baseline)}" for run in verdict.runs if run.baseline)
-    yield from ("", *(f"- {code(reason)}" for reason in verdict.reasons))
-    if any(run.failed for run in verdict.runs):
-        yield from ("", "Repeat the first failing test:", "", f"    {repeat(verdict)}")
+        ref = f"{run.ref}: " if len(verdict.runs) > 1 else ""
+        comparison = run.comparison
+        for difference in comparison.differences:
+            yield f"- {ref}{statuses(difference)} ({plural(len(difference.tests), 'test')})"
+        if comparison.attributions:
+            yield f"- {ref}{run.attributions()} ({LEGEND})"
+        if comparison.error:
+            yield f"- {ref}failures that could not be compared: {code(comparison.error)}"
+    for run in verdict.runs:
+        yield from _run_section(run)
+    candidate = f"{_image(verdict.candidate)}, {_functions_sdk(verdict)}"
+    yield from ("", f"- candidate: {candidate}")
+    for run in verdict.runs:
+        if run.comparison.published:
+            yield f"- published: {_image(run.comparison.published)}"
+    yield ""
+    for run in verdict.runs:
+        versions = [
+            f"{name} {version}" for name, version in run.versions.items()
+        ]
+        yield f"- versions with {run.ref}: {code(', '.join(versions))}"
+    for reason in verdict.reasons:
+        yield f"- {code(reason)}"
+    yield from _repeat(verdict)
 
 
 def summary_line(verdict: Verdict) -> str:
+    """Return such as "red: develop: 2 failed (1 pre-existing, 1 regression), 38 passed"."""
     parts = []
     for run in verdict.runs:
-        counts = [f"{number} {name}" for name, number in run.count().items() if number]
+        counts = [
+            f"{number} {name}"
+            for name, number in run.counts().items()
+            if number
+        ]
         if run.failed:
             counts[0] += f" ({run.attributions()})"
         parts.append(f"{run.ref}: {', '.join(counts) or 'no test'}")
-    return f"{'green' if verdict.green else 'red'}: {'; '.join(parts)}"
+    colour = "green" if verdict.green else "red"
+    return f"{colour}: {'; '.join(parts)}"
 
 
-def answers(each: Difference) -> str:
-    sides = [" or ".join(map(str, side)) for side in (each.candidate, each.baseline)]
-    candidate, baseline = (side or "not requested" for side in sides)
-    return f"{each.route}: candidate {candidate}, published image {baseline}"
+def statuses(difference: Difference) -> str:
+    """Return such as "GET /x/{}: candidate 404, published image 200 or 500"."""
+    candidate = _either(difference.candidate_statuses)
+    published = _either(difference.published_statuses)
+    return f"{difference.route}: candidate {candidate}, published image {published}"
 
 
-def repeat(verdict: Verdict) -> str:
-    """Return the command that runs the first failing test alone, a regression if there is one."""
-    failed = [(run.ref, test) for run in verdict.runs for test in run.failed]
-    ref, test = min(failed, key=lambda each: each[1].attribution == "pre-existing")
-    # An id with a space is cut before its parameters: all of them run.
-    test_id = test.id.partition("[")[0] if " " in test.id else test.id
-    here = ["-C", str(workspace.ROOT), f"EMULATOR_IMAGE={verdict.candidate.image_id}"]
-    if os.environ.get("CI"):  # the reader has neither
-        here = []
-    command = ["make", *here, "compat", f"SAMCLI_REFS={ref}", "SAMCLI_COMPARED_REFS="]
-    command += [f"SAMCLI_SOURCE={verdict.settings['samcli_source']}", f"SAMCLI_TESTS={test_id}"]
-    return shlex.join([*command, "COMPAT_MIN_PASSED=1"])
+def _either(statuses: list[int]) -> str:
+    return " or ".join(map(str, statuses)) or "not requested"
+
+
+def _repeat(verdict: Verdict) -> Iterator[str]:
+    """Yield the commands that run the first failing test, or all of them, alone."""
+    failed = [(run, test) for run in verdict.runs for test in run.failed]
+    if not failed:
+        return
+    regressions = [
+        (run, test)
+        for run, test in failed
+        if run.attribution_of(test) != "pre-existing"
+    ]
+    run, test = (regressions or failed)[0]
+    yield from ("", "Repeat the first failing test:", "")
+    yield f"    {repeat(verdict, run, [test])}"
+    for run in verdict.runs:
+        if len(run.failed) > 1:
+            yield from ("", f"Repeat all that failed with {run.ref}:", "")
+            yield f"    {repeat(verdict, run, run.failed)}"
+
+
+def repeat(verdict: Verdict, run: Run, tests: list[TestResult]) -> str:
+    """Return the command that runs some tests of one aws-sam-cli with the same candidate."""
+    # SAMCLI_TESTS is separated by spaces: cut the parameters off an id that has one, so that all
+    # of its cases run.
+    ids = [
+        test.id.partition("[")[0] if " " in test.id else test.id
+        for test in tests
+    ]
+    command = ["make"]
+    image = verdict.candidate.image_id
+    if os.environ.get("EMULATOR_IMAGE") == "published":
+        image = "published"
+    # The reader of a CI job has neither this folder nor this image, but for the published one.
+    in_ci = bool(os.environ.get("CI"))
+    if not in_ci:
+        command += ["-C", str(workspace.ROOT)]
+    if image == "published" or not in_ci:
+        command.append(f"EMULATOR_IMAGE={image}")
+    command += [
+        "compat",
+        f"SAMCLI_REFS={run.ref}",
+        "SAMCLI_COMPARED_REFS=",
+        f"SAMCLI_SOURCE={verdict.requirements.samcli_source}",
+        f"SAMCLI_TESTS={' '.join(dict.fromkeys(ids))}",
+        "COMPAT_MIN_PASSED=1",
+    ]
+    if verdict.requirements.compat_sdk != "released":
+        command.append(f"COMPAT_SDK={verdict.requirements.compat_sdk}")
+    return shlex.join(command)
 
 
 def code(text: str) -> str:
@@ -76,34 +168,100 @@ def code(text: str) -> str:
     return f"`{line}`"
 
 
-def _run(run: Run) -> Iterator[str]:
+def _run_section(run: Run) -> Iterator[str]:
     yield ""
     yield f"### aws-sam-cli {run.version} ({run.ref}, {run.commit[:12]}), {run.seconds:.0f} s"
-    if run.compared:
+    if run.only_regressions_count:
         yield "Red only for regressions and failures that could not be compared."
     yield from ("", "| file | passed | failed | skipped |", "|---|---|---|---|")
     for file in dict.fromkeys(test.file for test in run.tests):
-        count = Counter(test.outcome for test in run.tests if test.file == file)
+        outcomes = [test.outcome for test in run.counted if test.file == file]
+        count = Counter(outcomes)
         yield f"| {file} | {count['passed']} | {count['failed']} | {count['skipped']} |"
     yield ""
-    groups = defaultdict[str, list[TestResult]](list)
-    for test in run.failed:
-        alike = re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "0", test.message)  # ids, ports, times differ
-        groups[alike].append(test)
-    for tests in groups.values():
-        yield f"- {len(tests)} failed: {code(tests[0].message)}"
-        yield from (f"  - {test.attribution or 'not compared'}: {code(test.id)}" for test in tests)
-        yield f"  - logs: {', '.join(run.shard(tests[0].shard).logs)}"
+    yield from _failures(run)
+    outcome_by_id = {test.id: test.outcome for test in run.tests}
+    for test_id, day in run.set_aside.items():
+        outcome = outcome_by_id.get(test_id, "not run")
+        yield f"- set aside until {day}: {code(test_id)}: {outcome}"
     for test in run.tests:
         if test.flaky:
             yield f"- flaky: {code(test.id)} passed on a retry only"
         if test.outcome == "skipped":
             yield f"- skipped: {code(test.id)}: {code(test.message)}"
-    yield from (f"- {note}" for note in run.notes)
+    for note in run.notes:
+        yield f"- {code(note)}"
+
+
+def _failures(run: Run) -> Iterator[str]:
+    """Yield the failed tests, those with the same message together."""
+    groups = defaultdict[str, list[TestResult]](list)
+    for test in run.failed:
+        # Ids, ports and times differ.
+        alike = re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "0", test.message)
+        groups[alike].append(test)
+    for tests in groups.values():
+        yield f"- {len(tests)} failed: {code(tests[0].message)}"
+        for test in tests:
+            yield f"  - {run.attribution_of(test)}: {code(test.id)}"
+        yield f"  - logs: {', '.join(run.shard(tests[0].shard).logs)}"
+
+
+def _functions_sdk(verdict: Verdict) -> str:
+    """Return which SDK the functions under test had: it can break them as the emulator can."""
+    versions = [
+        version
+        for run in verdict.runs
+        for name, version in run.versions.items()
+        if name.startswith("functions' ")
+    ]
+    is_source = verdict.requirements.compat_sdk == "source"
+    origin = "of this commit" if is_source else "from the index"
+    found = ", ".join(dict.fromkeys(versions)) or "unknown"
+    return f"SDK in the functions: {code(found)} {origin}"
 
 
 def _image(image: Image) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in image.packages.items())
-    about = f"version {image.version or 'unknown'}, revision {image.revision or 'unknown'}"
-    where = f"{code(image.reference)} {image.image_id} ({image.platform})"
-    return f"{where}, {about}, durable packages: {packages or 'unknown'}"
+    packages = ", ".join(
+        f"{name} {version}" for name, version in image.packages.items()
+    )
+    return (
+        f"{code(image.reference)} {image.image_id} ({image.platform}), "
+        f"version {image.version or 'unknown'}, revision {image.revision or 'unknown'}, "
+        f"durable packages: {code(packages or 'unknown')}"
+    )
+
+
+def note_changes(verdict: Verdict) -> None:
+    """Note in each run which versions are others than in the last green one, and keep a green one.
+
+    The verdict is not changed on disk: another machine has another history.
+    """
+    for run in verdict.runs:
+        name = re.sub("[^A-Za-z0-9.]+", "-", run.ref)
+        platform = verdict.candidate.platform.replace("/", "-")
+        path = workspace.CACHE / "green" / f"{platform}-{name}.json"
+        now = _versions(verdict, run)
+        try:
+            before = workspace.read_json(path, remedy="")
+        except GateError:
+            before = {}
+        changes = [
+            f"{name} {before[name]} -> {version}"
+            for name, version in now.items()
+            if name in before and before[name] != version
+        ]
+        if changes:
+            run.notes.append(
+                f"since the last green run here: {', '.join(changes)}"
+            )
+        if verdict.green:
+            workspace.write_json(path, now)
+
+
+def _versions(verdict: Verdict, run: Run) -> dict[str, str]:
+    of_image = {
+        f"image's {name}": version
+        for name, version in verdict.candidate.packages.items()
+    }
+    return {"aws-sam-cli": run.commit[:12]} | run.versions | of_image
