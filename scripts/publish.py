@@ -10,21 +10,27 @@ from gate.settings import load
 
 def main() -> int:
     """Return 0, or 1 if publishing was refused, which is before anything is pushed."""
-    settings, client = load(), engine.connect()
+    settings = load()
+    client = engine.connect()
     with workspace.lock():
         try:
-            ready = release.approve(settings, os.environ.get("RELEASE_TAG", ""))
-            release.prepare(client, ready)
+            judged = release.judge(settings, os.environ.get("RELEASE_TAG", ""))
+            release.check_registry_and_tag(client, judged)
         except release.RefusedError as refused:
-            print(*(f"refused: {reason}" for reason in refused.args), sep="\n", file=sys.stderr)
+            for reason in refused.args:
+                print(f"refused: {reason}", file=sys.stderr)
             return 1
         if settings.publish_dry_run:
-            print("would push", *map(ready.platform_tag, ready.candidates), ready.version_tag)
+            tags = [
+                judged.platform_tag(candidate)
+                for candidate in judged.candidates
+            ]
+            print("would push", *tags, judged.version_tag)
             return 0
-        index = release.push(ready)
-        github_output(name=ready.repository, digest=index.digest)
+        index = release.push(judged)
+        github_output(name=judged.repository, digest=index.digest)
         if settings.publish_latest:
-            release.move_latest(ready, index)
+            release.move_latest(judged, index)
     return 0
 
 
