@@ -1,21 +1,86 @@
-"""make required: the one check that branch protection requires; standard library only."""
+"""make required: the one check that branch protection requires, and a table of what was tested.
+
+Standard library only: what can fail here is red for no reason.
+"""
 
 import json
 import os
 import sys
+from pathlib import Path
 
-JOBS = ("changed", "build", "gate")  # of sam-cli-compat.yml
+# Of sam-cli-compat.yml. A matrix has one result: success only if all its jobs succeeded.
+JOBS = ("plan", "build", "gate")
+# Where the workflow puts the artifact of each row.
+ROWS = Path(__file__).resolve().parents[1] / ".compat/rows"
 
 
 def main() -> int:
+    """Return 0 if every job succeeded, or if the plan says that this run is not gated."""
     needs = json.loads(os.environ["NEEDS"])
-    results = {job: needs.get(job, {}).get("result", "missing") for job in JOBS}
-    print(results)
-    allowed = [dict.fromkeys(JOBS, "success")]
-    if needs.get("changed", {}).get("outputs", {}).get("gated") == "false":
-        allowed.append({"changed": "success", "build": "skipped", "gate": "skipped"})
-    print("passed" if results in allowed else "failed: a job above did not succeed")
-    return 0 if results in allowed else 1
+    outputs = needs.get("plan", {}).get("outputs", {})
+    show(table(json.loads(outputs.get("rows") or "[]")))
+    result_by_job = {
+        job: needs.get(job, {}).get("result", "missing") for job in JOBS
+    }
+    print(result_by_job)
+    passing = [dict.fromkeys(JOBS, "success")]
+    if outputs.get("gated") == "false":
+        passing.append(
+            {"plan": "success", "build": "skipped", "gate": "skipped"}
+        )
+    if result_by_job in passing:
+        print("passed")
+        return 0
+    print("failed: a job above did not succeed")
+    return 1
+
+
+def table(rows: list[dict[str, str]]) -> list[str]:
+    """Return a line for each aws-sam-cli, the worst first, with a column for each platform."""
+    platforms = list(dict.fromkeys(row["platform"] for row in rows))
+    cells_by_name: dict[str, list[str]] = {}
+    for row in rows:
+        cells = cells_by_name.setdefault(row["name"], [""] * len(platforms))
+        cells[platforms.index(row["platform"])] = outcome(row)
+    worst_first = sorted(
+        cells_by_name, key=lambda name: good(cells_by_name[name])
+    )
+    rows_of_table = [
+        ["aws-sam-cli", *platforms],
+        ["---"] * (len(platforms) + 1),
+    ]
+    rows_of_table += [[name, *cells_by_name[name]] for name in worst_first]
+    return [f"| {' | '.join(cells)} |" for cells in rows_of_table if rows]
+
+
+def good(cells: list[str]) -> bool:
+    """Return whether no platform is red, or without a verdict."""
+    return not any(cell.startswith(("red", "no verdict")) for cell in cells)
+
+
+def outcome(row: dict[str, str]) -> str:
+    """Return what a row's verdict.json says, such as "40 passed" or "red: 2 regressions"."""
+    platform = row["platform"]
+    folder = ROWS / f"compat-{platform}-{row['name']}"
+    # actions/download-artifact may unpack the only artifact without a folder of its name.
+    if not folder.is_dir():
+        folder = ROWS
+    try:
+        path = folder / platform / "verdict.json"
+        verdict = json.loads(path.read_text("utf-8"))
+        text = ", ".join(verdict["outcomes"].values())
+        return text if verdict["green"] else f"red: {text}"
+    except (OSError, ValueError, KeyError):
+        return "no verdict"
+
+
+def show(lines: list[str]) -> None:
+    """Print the table, and add it to the run's page."""
+    text = "".join(f"{line}\n" for line in lines)
+    print(text, end="")
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(page).open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 if __name__ == "__main__":
