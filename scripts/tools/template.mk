@@ -4,27 +4,28 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 # --- this template
 
-engine: ## install and start Docker with the base images, where no engine answers (Debian, Ubuntu)
-	@scripts/tools/engine
+engine: ## install and start Docker where no engine answers, get the base images (Debian, Ubuntu)
+	scripts/tools/install-engine
+	scripts/tools/stand-ins
 
 replay: $(VENV)/ready ## reproduce the incident: emulator 1.2.0 must be red, 1.2.1 green
-	$(RUN)/tools/replay.py
+	@$(IN_VENV) scripts/tools/replay.py
 
 adopt: $(VENV)/ready ## copy the gate into the repository INTO, or update the copy there
-	$(RUN)/tools/adopt.py
+	@$(IN_VENV) scripts/tools/adopt.py
 
 test: $(VENV)/ready-dev ## this template's own tests; those that need an engine are skipped without one
-	@$(VENV)/bin/python -m pytest -p no:cacheprovider --config-file=scripts/pyproject.toml --numprocesses=3 --dist=loadscope --no-loadscope-reorder scripts/tests
+	@$(IN_VENV) -m pytest -p no:cacheprovider --config-file=scripts/pyproject.toml --numprocesses=3 --dist=loadscope --no-loadscope-reorder scripts/tests
 
 lint: $(VENV)/ready-dev ## ruff, mypy, and zizmor, actionlint and the published schemas for the workflows
-	@$(VENV)/bin/python -m ruff format --no-cache --quiet --check scripts
-	@$(VENV)/bin/python -m ruff check --no-cache --quiet --output-format=concise scripts
-	@$(VENV)/bin/python -m mypy --config-file=scripts/pyproject.toml scripts/*.py scripts/gate scripts/tools scripts/tests
+	@$(IN_VENV) -m ruff format --no-cache --quiet --check scripts
+	@$(IN_VENV) -m ruff check --no-cache --quiet --output-format=concise scripts
+	@$(IN_VENV) -m mypy --config-file=scripts/pyproject.toml scripts/*.py scripts/gate scripts/tools scripts/tests
 	@$(VENV)/bin/zizmor --offline --quiet --no-progress --persona=auditor --strict-collection $(WORKFLOWS) .github/dependabot.yml
-	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@$(IN_VENV) -m check_jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
 	@$(VENV)/bin/actionlint -shellcheck= -pyflakes= $(WORKFLOWS)
-	@$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(IN_VENV) -m check_jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 $(VENV)/ready-dev: scripts/requirements-dev.txt $(VENV)/ready
-	@$(VENV)/bin/python $(INSTALL) $<
+	@$(IN_VENV) $(INSTALL) $<
 	@touch $@
