@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,39 +17,74 @@ from gate import engine, images, samcli, workspace
 from gate.cli import run_main
 from gate.settings import load
 
+# The first columns of /proc/stat. Those that follow are no work (steal), or in these (guest).
+COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
+WAITING = ("idle", "iowait")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a command ended, and the seconds that it took."""
+
+    exit_code: int
+    wall: float
+    cpu: float
+
 
 def main() -> int:
-    settings, client = load(), engine.connect()
-    candidate, _ = images.load_candidate(engine.platform(client))
-    home = samcli.install_all(settings)[0].home
-    ours = {
-        "PATH": f"{home}/venv/bin{os.pathsep}{os.environ['PATH']}",
+    """Run the suite both ways and print one line for each."""
+    settings = load()
+    client = engine.connect()
+    candidate = images.load_candidate(engine.platform(client)).image
+    checkout = samcli.install_all(settings)[0]
+    venv = checkout.home / "venv/bin"
+    tag = candidate.reference.rpartition(":")[2]
+    environ = engine.docker_environment() | {
+        "PATH": f"{venv}{os.pathsep}{os.environ['PATH']}",
         "SAM_CLI_DEV": "1",
         "FORCE_RUN_DOCKER_TEST": "1",
-        "DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": candidate.reference.rpartition(":")[2],
+        "DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": tag,
     }
-    plain = [f"{home}/venv/bin/python", "-m", "pytest", *settings.samcli_tests]
-    rows = [
-        measure(plain, home / "src", engine.environment() | ours),
-        measure([sys.executable, "scripts/compat.py"], workspace.ROOT, {}),
-    ]
-    print(f"\n{'':10}{'exit':>6}{'wall s':>8}{'CPU s':>8}  ({os.cpu_count()} cores)")
-    for name, (code, wall, cpu) in zip(("pytest", "compat.py"), rows, strict=True):
-        print(f"{name:10}{code:6}{wall:8.0f}{cpu:8.0f}")
+    plain = measure(
+        [f"{venv}/python", "-m", "pytest", *settings.samcli_tests],
+        checkout.home / "src",
+        environ,
+    )
+    gate = measure([sys.executable, "scripts/compat.py"], workspace.ROOT, {})
+    print(f"\n{'':10}{'exit':>6}{'wall s':>8}{'CPU s':>8}", end="")
+    print(f"  ({os.cpu_count()} cores)")
+    print(line("pytest", plain))
+    print(line("compat.py", gate))
     return 0
 
 
-def measure(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, float, float]:
-    """Run a command; return its exit code, wall seconds and CPU seconds."""
-    began, before = time.monotonic(), busy()
-    code = subprocess.run(command, cwd=cwd, env=os.environ | env).returncode
-    return code, time.monotonic() - began, busy() - before
+def measure(command: list[str], cwd: Path, environ: dict[str, str]) -> Measured:
+    """Run a command to its end."""
+    began = time.monotonic()
+    worked_before = cpu_seconds()
+    exit_code = subprocess.call(command, cwd=cwd, env=os.environ | environ)
+    return Measured(
+        exit_code=exit_code,
+        wall=time.monotonic() - began,
+        cpu=cpu_seconds() - worked_before,
+    )
 
 
-def busy() -> float:
-    """Return the seconds that all cores together have worked since boot (Linux, proc(5))."""
-    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds() -> float:
+    """Return the seconds that all cores together have worked since boot (Linux)."""
+    all_cores = Path("/proc/stat").read_text().splitlines()[0]
+    ticks = map(int, all_cores.removeprefix("cpu").split())
+    working = 0
+    for column, number in zip(COLUMNS, ticks, strict=False):
+        if column not in WAITING:
+            working += number
+    return working / os.sysconf("SC_CLK_TCK")
+
+
+def line(name: str, measured: Measured) -> str:
+    """Return a line of the table."""
+    seconds = f"{measured.wall:8.0f}{measured.cpu:8.0f}"
+    return f"{name:10}{measured.exit_code:6}{seconds}"
 
 
 if __name__ == "__main__":

@@ -8,5 +8,7 @@ from aws_durable_execution_sdk_python.execution import durable_execution
 def handler(event: dict, context: DurableContext) -> dict:
     total = 0
     for number in event["numbers"]:
-        total = context.step(lambda _, old=total, new=number: old + new, name=f"add-{number}")
+        total = context.step(
+            lambda _, old=total, new=number: old + new, name=f"add-{number}"
+        )
     return {"total": total}

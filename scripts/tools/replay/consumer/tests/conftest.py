@@ -11,7 +11,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 APP = Path(__file__).parent.parent
-WITHOUT_RETRIES = Config(signature_version=UNSIGNED, retries={"max_attempts": 0})
+WITHOUT_RETRIES = Config(
+    signature_version=UNSIGNED, retries={"max_attempts": 0}
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,9 @@ def functions():
 def sam(*arguments):
     """Run a command of `sam local` to its end and return what it printed."""
     command = ["sam", "local", *arguments]
-    done = subprocess.run(command, cwd=APP, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, cwd=APP, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, error(done.stderr)
     return done.stdout
 
@@ -40,7 +44,9 @@ def start(*arguments):
     log = APP / f"{arguments[0]}.log"
     command = ["sam", "local", *arguments]
     with log.open("w") as output:
-        return subprocess.Popen(command, cwd=APP, stdout=output, stderr=output), log
+        return subprocess.Popen(
+            command, cwd=APP, stdout=output, stderr=output
+        ), log
 
 
 def error(printed):
