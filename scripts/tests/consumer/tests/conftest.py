@@ -1,5 +1,11 @@
-"""Does with the emulator what sam-cli does: starts it by repository and tag, or attaches."""
+"""Does with the emulator what sam-cli does: starts it by repository and tag, or attaches.
 
+What a test of the gate wants to tell these tests is in variables called UV_TEST_*: of the caller's
+environment only what tools and networks need reaches a suite, and variables of uv are among that
+(INHERITED in gate/environment.py).
+"""
+
+import contextlib
 import os
 import time
 import urllib.error
@@ -24,11 +30,13 @@ def image():
 def start(reference="", name=NAME, **options):
     options = {"command": [str(PORT)], "ports": {f"{PORT}/tcp": PORT}} | options
     client = docker.from_env()
-    return client.containers.run(reference or image(), name=name, detach=True, **options)
+    return client.containers.run(
+        reference or image(), name=name, detach=True, **options
+    )
 
 
-def answer():
-    """Return what the emulator answers, or its status, once it does."""
+def answer(name=NAME):
+    """Return what an emulator answers, or its status, once it does."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -38,7 +46,7 @@ def answer():
         except urllib.error.HTTPError as error:
             return f"{error.code}\n"
         except OSError:
-            exited = docker.from_env().containers.get(NAME).status == "exited"
+            exited = docker.from_env().containers.get(name).status == "exited"
             if exited or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
@@ -46,7 +54,11 @@ def answer():
 
 def logged():
     """Return how many lines the engine has of what the emulator printed."""
-    return -1 if EXTERNAL else docker.from_env().containers.get(NAME).logs().count(b"\n")
+    return (
+        -1
+        if EXTERNAL
+        else docker.from_env().containers.get(NAME).logs().count(b"\n")
+    )
 
 
 def first_time(name):
@@ -64,12 +76,14 @@ def emulator():
         yield
         return
     try:
-        container = docker.from_env().containers.get(NAME)
+        docker.from_env().containers.get(NAME)
     except NotFound:
-        container = start()
+        start()
     yield
-    time.sleep(1)  # no emulator is gone so soon; on a busy machine its log would not be read
-    container.remove(force=True)
+    # No emulator is gone so soon; on a busy machine its log would not be read.
+    time.sleep(1)
+    with contextlib.suppress(NotFound):
+        docker.from_env().containers.get(NAME).remove(force=True)
 
 
 @pytest.fixture
@@ -77,5 +91,6 @@ def health(emulator):
     before, found = logged(), answer()
     deadline = time.monotonic() + 10
     while logged() == before != -1 and time.monotonic() < deadline:
-        time.sleep(0.05)  # the engine has the line a moment later
+        # The engine has the line a moment later.
+        time.sleep(0.05)
     return found

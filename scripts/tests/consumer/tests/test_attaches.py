@@ -6,5 +6,7 @@ from .repository import REPOSITORY
 
 
 def test_attaches():
-    container = docker.from_env().containers.get(f"{REPOSITORY.rpartition('/')[2]}-stale")
+    container = docker.from_env().containers.get(
+        f"{REPOSITORY.rpartition('/')[2]}-stale"
+    )
     assert container.status == "running"

@@ -1,8 +1,13 @@
-"""Starts the candidate under another name than its shard's."""
+"""Starts the candidate under another name than its shard's, as if it knew only one name."""
 
-from .conftest import start
+from .conftest import answer, start
 from .repository import REPOSITORY
 
 
 def test_decoy():
-    start(name=f"{REPOSITORY.rpartition('/')[2]}-decoy", ports={}).remove(force=True)
+    name = f"{REPOSITORY.rpartition('/')[2]}-decoy"
+    decoy = start(name=name)
+    try:
+        assert answer(name) == "ok\n"
+    finally:
+        decoy.remove(force=True)

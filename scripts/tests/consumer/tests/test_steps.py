@@ -3,7 +3,8 @@ import os
 import pytest
 
 skipped_on_ci = pytest.mark.skipif(
-    "CI" in os.environ and "FORCE_RUN_DOCKER_TEST" not in os.environ, reason="as sam-cli does"
+    "CI" in os.environ and "FORCE_RUN_DOCKER_TEST" not in os.environ,
+    reason="as sam-cli does",
 )
 
 

@@ -1,4 +1,4 @@
-"""Passes with the candidate, while another image of the repository is started too."""
+"""Passes with the candidate, while somebody else uses another image of the repository."""
 
 import os
 
@@ -8,7 +8,7 @@ from .conftest import start
 from .repository import REPOSITORY
 
 
-def test_of_another_image(health):
+def test_beside_another_image(health):
     other = f"{REPOSITORY}:other"
     by_id = docker.from_env().images.get(other).id
     for name in os.environ["UV_TEST_STRANGER"].split():
