@@ -20,8 +20,6 @@ STAYS_OUT = {
     "DOCKER_CONFIG": "/docker",
     "UV_PUBLISH_TOKEN": "secret",
 }
-for name in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV"):
-    STAYS_OUT[name] = "moves an installation"
 REACHES = {
     "LANG": "C.UTF-8",
     "https_proxy": "http://proxy",
@@ -31,64 +29,148 @@ REACHES = {
     "UV_INDEX_URL": "http://index",
     "NETRC": "/etc/netrc",
     "SSL_CERT_FILE": "/certs",
+    "LD_LIBRARY_PATH": "/opt/python/lib",
     "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "90",
 }
+LOOPBACK = "localhost,127.0.0.1"
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
+# --- what the suite inherits
 
 
-def test_only_where_tools_and_networks_are_reaches_the_suite() -> None:
-    found = environment.inherited(STAYS_OUT | REACHES)
-    assert {name: found[name] for name in found if name.lower() != "no_proxy"} == REACHES
+@pytest.mark.parametrize("name", STAYS_OUT)
+def test_what_would_steer_the_suite_stays_out(name: str) -> None:
+    assert name not in environment.inherited({name: STAYS_OUT[name]})
 
 
-def test_what_the_suite_is_given_unless_the_caller_says_otherwise(home: Path) -> None:
-    """Pip's settings and logins are in the caller's HOME, which the suite does not have."""
-    hosts = "localhost,127.0.0.1"
-    given = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60", "no_proxy": hosts, "NO_PROXY": hosts}
-    assert environment.inherited({}) == given
-    for place in (".netrc", ".pip/pip.conf", ".config/pip/pip.conf"):
-        (home / place).parent.mkdir(parents=True, exist_ok=True)
-        (home / place).touch()
-        name = "NETRC" if place == ".netrc" else "PIP_CONFIG_FILE"
-        given[name] = f"{home}/{place}"
-        assert environment.inherited({}) == given
-    assert environment.inherited(REACHES)["PIP_CONFIG_FILE"] == "/etc/pip.conf"
+@pytest.mark.parametrize("name", REACHES)
+def test_where_tools_and_networks_are_reaches_the_suite(name: str) -> None:
+    assert environment.inherited({name: REACHES[name]})[name] == REACHES[name]
 
 
-def test_no_proxy_is_asked_for_emulators() -> None:
-    for environ, around in (({"NO_PROXY": "a"}, "a"), ({"no_proxy": "b", "NO_PROXY": "a"}, "b")):
-        found = environment.inherited(environ)
-        assert found["no_proxy"] == found["NO_PROXY"] == f"{around},localhost,127.0.0.1"
+def test_an_empty_environment_gives_a_timeout_and_no_proxy_only() -> None:
+    assert environment.inherited({}) == {
+        "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60",
+        "no_proxy": LOOPBACK,
+        "NO_PROXY": LOOPBACK,
+    }
 
 
-def test_each_shard_has_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in STAYS_OUT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOME", str(home))
-    shards = []
-    for name in ("one", "two"):
-        (home / name).mkdir()
-        python, worktree = Path("/venv/bin/python"), home / name / "src"
-        shards.append(environment.of_shard(python, worktree, f"run-{name}", "pr-1"))
-    for name in ("HOME", "TMPDIR", "SAM_COMPAT_RECORDS", "SAM_COMPAT_WORKTREE"):
-        assert shards[0][name] != shards[1][name], name
-    for name in ("CONTAINER_NAME", "EMULATOR_PORT"):
-        assert len({shard[f"DURABLE_EXECUTIONS_{name}"] for shard in shards}) == 2, name
-    found = shards[0]
-    assert found["FORCE_RUN_DOCKER_TEST"] == found["SAM_SKIP_PULL_IMAGE"] == "1"
-    assert found["PATH"] == os.pathsep.join(["/venv/bin", os.environ["PATH"]])
-    assert list(Path(found["HOME"]).iterdir()) == []
-    assert (STAYS_OUT.keys() & found.keys()) == {"HOME", "PYTHONPATH"}
-    assert not STAYS_OUT.items() & found.items()
+@pytest.mark.parametrize(
+    ("places", "name"),
+    [
+        ([".netrc"], "NETRC"),
+        ([".pip/pip.conf"], "PIP_CONFIG_FILE"),
+        ([".pip/pip.conf", ".config/pip/pip.conf"], "PIP_CONFIG_FILE"),
+    ],
+    ids=[
+        "logins",
+        "pip's settings",
+        "pip's settings in both places: the newer one",
+    ],
+)
+def test_the_suite_is_told_of_files_in_the_callers_home(
+    tmp_path: Path, places: list[str], name: str
+) -> None:
+    """It has a HOME of its own, which is empty."""
+    write(*(tmp_path / place for place in places))
+    in_home = {"HOME": str(tmp_path)}
+    assert environment.inherited(in_home)[name] == f"{tmp_path}/{places[-1]}"
+    assert environment.inherited(REACHES | in_home)[name] == REACHES[name], (
+        "the caller says otherwise"
+    )
 
 
-def test_port_is_kept_from_other_programs_until_its_emulator_listens() -> None:
-    port = environment.free_port()
+def test_pips_settings_are_found_where_xdg_config_home_says(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path / ".config/pip/pip.conf", tmp_path / "elsewhere/pip/pip.conf"
+    )
+    found = environment.inherited(
+        {"HOME": str(tmp_path), "XDG_CONFIG_HOME": f"{tmp_path}/elsewhere"}
+    )
+    assert found["PIP_CONFIG_FILE"] == f"{tmp_path}/elsewhere/pip/pip.conf"
+
+
+def test_without_a_home_no_other_folder_is_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / ".pip/pip.conf")
+    monkeypatch.chdir(tmp_path)
+    assert "PIP_CONFIG_FILE" not in environment.inherited({"HOME": ""})
+    assert "PIP_CONFIG_FILE" not in environment.inherited({})
+
+
+def write(*files: Path) -> None:
+    """Write empty files."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+@pytest.mark.parametrize(
+    ("environ", "exceptions"),
+    [({"NO_PROXY": "a"}, "a"), ({"no_proxy": "b", "NO_PROXY": "a"}, "b")],
+    ids=["NO_PROXY", "no_proxy wins"],
+)
+def test_no_proxy_is_asked_for_emulators(
+    environ: dict[str, str], exceptions: str
+) -> None:
+    inherited = environment.inherited(environ)
+    assert (
+        inherited["no_proxy"]
+        == inherited["NO_PROXY"]
+        == f"{exceptions},{LOOPBACK}"
+    )
+
+
+# --- what a shard has of its own
+
+
+def shard(folder: Path, name: str) -> dict[str, str]:
+    """Return the environment of a shard."""
+    (folder / name).mkdir()
+    worktree = folder / name / "src"
+    return environment.prepare_shard(
+        Path("/venv/bin/python"), worktree, f"run-{name}", "pr-1"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HOME",
+        "TMPDIR",
+        "SAM_COMPAT_RECORDS",
+        "SAM_COMPAT_WORKTREE",
+        "DURABLE_EXECUTIONS_CONTAINER_NAME",
+        "DURABLE_EXECUTIONS_EMULATOR_PORT",
+    ],
+)
+def test_each_shard_has_its_own(tmp_path: Path, name: str) -> None:
+    assert shard(tmp_path, "one")[name] != shard(tmp_path, "two")[name]
+
+
+def test_a_shard_has_nothing_that_would_steer_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in STAYS_OUT.keys() - {"HOME"}:
+        monkeypatch.setenv(name, STAYS_OUT[name])
+    environ = shard(tmp_path, "one")
+    assert STAYS_OUT.keys() & environ.keys() == {"HOME", "PYTHONPATH"}
+    assert environ["PYTHONPATH"] != STAYS_OUT["PYTHONPATH"]
+    assert list(Path(environ["HOME"]).iterdir()) == []
+    assert environ["PATH"] == os.pathsep.join(["/venv/bin", os.environ["PATH"]])
+    assert environ["FORCE_RUN_DOCKER_TEST"] == "1"
+    assert environ["SAM_SKIP_PULL_IMAGE"] == "1"
+
+
+def test_a_port_is_kept_from_other_programs_until_its_emulator_listens() -> (
+    None
+):
+    port = environment.reserve_port()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", port))
-    socket.create_server(("127.0.0.1", port)).close()  # with SO_REUSEADDR, as Docker's
+    # With SO_REUSEADDR, as Docker's.
+    socket.create_server(("127.0.0.1", port)).close()

@@ -1,75 +1,170 @@
 """A machine on which no emulator could pass is an error that names the cause, not a red verdict."""
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
+import docker
 import pytest
-from docker import DockerClient
 
-from gate import engine as docker_engine
-from gate import images, preflight, workspace
-from gate.cli import GateError
+from gate import engine, images, preflight, workspace
+from gate.programs import GateError
 
-from .conftest import REPOSITORY, Way
+from .support.emulator import REPOSITORY
+from .support.engine_proxy import EngineProxy
 
-engine = pytest.mark.engine
+
+class Places(NamedTuple):
+    """Where worktrees can be."""
+
+    memory: Path
+    cache: Path
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Folders that stand for memory and for .cache/."""
-    found = tmp_path / "memory", tmp_path / "cache"
-    for name, folder in zip(("MEMORY", "CACHE"), found, strict=True):
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """Folders that stand for /dev/shm and .cache/."""
+    places = Places(tmp_path / "memory", tmp_path / "cache")
+    for folder in places:
         folder.mkdir()
-        monkeypatch.setattr(workspace, name, folder)
-    return found
+    monkeypatch.setattr(workspace, "MEMORY", places.memory)
+    monkeypatch.setattr(workspace, "CACHE", places.cache)
+    return places
 
 
-def place(client: DockerClient, jobs: int = 2) -> Path:
-    """Return where the worktrees were; nothing is left of them."""
-    with preflight.worktrees(client, jobs) as folder:
+def place_of_worktrees(client: docker.DockerClient, jobs: int = 2) -> Path:
+    """Return where the worktrees were; nothing may be left of them."""
+    with preflight.checked_folder(client, jobs) as folder:
         assert folder.is_dir()
     assert list(folder.parent.iterdir()) == []
-    assert not client.containers.list(all=True, filters={"name": workspace.CLONE})
+    assert not client.containers.list(
+        all=True, filters={"name": workspace.CLONE}
+    )
     return folder.parent
 
 
-def refusal(client: DockerClient) -> str:
-    with pytest.raises(GateError) as error, preflight.worktrees(client, 2):
+def refusal(client: docker.DockerClient) -> str:
+    """Return the error that the check of the machine ends with."""
+    with pytest.raises(GateError) as error, preflight.checked_folder(client, 2):
         pass
     return str(error.value)
 
 
-@engine
+# --- where the worktrees are
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("jobs", "place"),
+    [(2, "memory"), (10**9, "cache")],
+    ids=["room", "no room"],
+)
 def test_worktrees_are_in_memory_if_it_has_room(
-    docker_client: DockerClient, places: tuple[Path, Path]
+    docker_client: docker.DockerClient, places: Places, jobs: int, place: str
 ) -> None:
-    memory, cache = places
+    assert place_of_worktrees(docker_client, jobs) == getattr(places, place)
+
+
+@pytest.mark.engine
+def test_what_a_killed_run_left_is_removed_from_both_places(
+    docker_client: docker.DockerClient, places: Places
+) -> None:
     for folder in places:
         (folder / f"{workspace.CLONE}-of-a-run-that-was-killed").mkdir()
-    assert place(docker_client) == memory
-    assert list(cache.iterdir()) == []
-    assert place(docker_client, jobs=10**9) == cache
+    place_of_worktrees(docker_client)
+    assert [*places.memory.iterdir(), *places.cache.iterdir()] == []
 
 
-@engine
-def test_folder_that_the_engine_does_not_see(way: Way, places: tuple[Path, Path]) -> None:
-    """First that in memory only, then each: the engine makes an empty one, as elsewhere."""
-    (memory, cache), hidden = places, [places[0]]
+@pytest.mark.engine
+def test_a_folder_that_cannot_be_removed_is_named_and_is_no_error(
+    docker_client: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A container's files can belong to root."""
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **options: None)
+    with preflight.checked_folder(docker_client, 2) as folder:
+        pass
+    says = f"{folder} cannot be removed: remove it as root\n"
+    assert capsys.readouterr().out == says
 
-    def elsewhere(container: dict[str, Any]) -> None:
-        ((source, target),) = (bind.split(":", 1) for bind in container["HostConfig"]["Binds"])
-        if Path(source).parent in hidden:
-            container["HostConfig"]["Binds"] = [f"{cache.parent}/elsewhere:{target}"]
 
-    way.change, client = elsewhere, DockerClient(way.address)
-    assert place(client) == cache
-    hidden.append(cache)
-    assert refusal(client).startswith(f"the engine cannot see {cache}: ")
-    assert list(memory.iterdir()) + list(cache.iterdir()) == []
+@pytest.mark.engine
+def test_worktrees_are_where_the_engine_sees_them(
+    engine_proxy: EngineProxy, places: Places, tmp_path: Path
+) -> None:
+    engine_proxy.change = hides(tmp_path / "elsewhere", places.memory)
+    assert (
+        place_of_worktrees(docker.DockerClient(engine_proxy.address))
+        == places.cache
+    )
+
+
+@pytest.mark.engine
+def test_an_engine_that_sees_no_folder_is_refused(
+    engine_proxy: EngineProxy, places: Places, tmp_path: Path
+) -> None:
+    engine_proxy.change = hides(tmp_path / "elsewhere", *places)
+    error = refusal(docker.DockerClient(engine_proxy.address))
+    assert error.startswith(f"the engine cannot see {places.cache}: ")
+    assert [*places.memory.iterdir(), *places.cache.iterdir()] == []
+
+
+@pytest.mark.engine
+def test_worktrees_are_where_containers_can_write(
+    engine_proxy: EngineProxy, places: Places
+) -> None:
+    engine_proxy.change = write_protects(places.memory)
+    assert (
+        place_of_worktrees(docker.DockerClient(engine_proxy.address))
+        == places.cache
+    )
+
+
+@pytest.mark.engine
+def test_an_engine_that_can_write_no_folder_is_refused(
+    engine_proxy: EngineProxy, places: Places
+) -> None:
+    engine_proxy.change = write_protects(*places)
+    error = refusal(docker.DockerClient(engine_proxy.address))
+    cannot_write = f"the engine can read but not write {places.cache} ("
+    assert error.startswith(cannot_write)
+    assert "Read-only file system" in error
+
+
+def hides(elsewhere: Path, *places: Path) -> Callable[[dict[str, Any]], None]:
+    """Make the engine see another folder where what it shall mount is in one of the places.
+
+    An engine on another machine does that: it makes an empty one.
+    """
+    return remounts(
+        lambda _, target, mode: f"{elsewhere}:{target}:{mode}", *places
+    )
+
+
+def write_protects(*places: Path) -> Callable[[dict[str, Any]], None]:
+    """Let containers only read what they mount of the places, as colima and Rancher Desktop do."""
+    return remounts(lambda source, target, _: f"{source}:{target}:ro", *places)
+
+
+def remounts(
+    bind_of: Callable[..., str], *places: Path
+) -> Callable[[dict[str, Any]], None]:
+    """Let the engine mount something else than what a container asks for in one of the places."""
+
+    def change(container: dict[str, Any]) -> None:
+        (bind,) = container["HostConfig"]["Binds"]
+        source, target, mode = bind.split(":")
+        if Path(source).parent in places:
+            container["HostConfig"]["Binds"] = [bind_of(source, target, mode)]
+
+    return change
+
+
+# --- what a container must be able to do
 
 
 def no_host(container: dict[str, Any]) -> None:
@@ -84,67 +179,132 @@ def no_port(container: dict[str, Any]) -> None:
 
 def foreign(container: dict[str, Any]) -> None:
     """As of an engine that cannot run amd64: the program is none that it knows."""
-    program = Path(container["HostConfig"]["Binds"][0].partition(":")[0], "python3")
+    program = Path(
+        container["HostConfig"]["Binds"][0].partition(":")[0], "python3"
+    )
     program.write_text("of another machine\n")
     program.chmod(0o755)
     container["Entrypoint"] = [f"/worktrees/{program.name}"]
 
 
-@engine
+@pytest.mark.engine
 @pytest.mark.parametrize(
-    ("change", "patience", "says"),
+    ("change", "patience", "error"),
     [
-        (no_host, 12, "a container cannot reach this machine by host.docker.internal ("),
+        (
+            no_host,
+            12,
+            "a container cannot reach this machine by host.docker.internal (",
+        ),
         (no_port, 2, "a container's port "),
-        (foreign, 2, "this engine cannot run the functions under test, x86_64: docker run "),
+        (
+            foreign,
+            2,
+            "this engine cannot run the functions under test, x86_64: docker run ",
+        ),
     ],
+    ids=["no host", "no port", "foreign"],
 )
-def test_container_that_cannot_do_what_the_tests_do(
-    way: Way,
+def test_an_engine_whose_containers_cannot_do_what_the_tests_do_is_refused(
+    engine_proxy: EngineProxy,
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[Any], None],
     patience: float,
-    says: str,
+    error: str,
 ) -> None:
-    monkeypatch.setattr(preflight, "PATIENCE", patience)
-    way.change, began = change, time.monotonic()
-    assert refusal(DockerClient(way.address)).startswith(says)
+    monkeypatch.setattr(preflight, "PROBE_TIMEOUT", patience)
+    engine_proxy.change = change
+    began = time.monotonic()
+    assert refusal(docker.DockerClient(engine_proxy.address)).startswith(error)
     assert time.monotonic() - began < 20
 
 
-def test_podman_and_a_forced_finch_are_refused_by_name(
+def test_podman_is_refused_by_name() -> None:
+    podman: Any = SimpleNamespace(
+        version=lambda: {"Components": [{"Name": "Podman Engine"}]}
+    )
+    with pytest.raises(GateError, match="the engine is Podman"):
+        engine.platform(podman)
+
+
+def test_a_finch_that_is_forced_on_aws_sam_cli_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in: Any = SimpleNamespace(version=lambda: {"Components": [{"Name": "Podman Engine"}]})
-    with pytest.raises(GateError, match="the engine is Podman"):
-        docker_engine.platform(stand_in)
-    plist = tmp_path / "com.amazon.samcli.plist"
-    plist.write_bytes(b"<key>DefaultContainerRuntime</key><string>finch</string>")
-    monkeypatch.setattr(preflight, "FINCH", plist)
-    assert refusal(stand_in).startswith(f"{plist} makes aws-sam-cli use Finch")
+    preferences = tmp_path / "com.amazon.samcli.plist"
+    preferences.write_bytes(
+        b"<key>DefaultContainerRuntime</key><string>finch</string>"
+    )
+    monkeypatch.setattr(preflight, "FINCH_PREFERENCES", preferences)
+    # No engine is asked.
+    client: Any = None
+    assert refusal(client).startswith(
+        f"{preferences} makes aws-sam-cli use Finch"
+    )
 
 
-@engine
-@pytest.mark.parametrize("answers", [0, 3, 9], ids=["there", "at last", "never"])
-def test_base_image_is_pulled_only_where_it_is_missing(
-    docker_client: DockerClient, monkeypatch: pytest.MonkeyPatch, answers: int
-) -> None:
-    base, pulls, name = docker_client.images.get(preflight.BASE_IMAGE), [], f"{REPOSITORY}:base"
+# --- the functions' base image
 
-    def pull(*arguments: str) -> None:
-        pulls.append(arguments)
-        if len(pulls) < answers:
+
+class BaseImage:
+    """A base image of the functions that is missing until the registry has answered."""
+
+    name = f"{REPOSITORY}:base"
+
+    def __init__(self, client: docker.DockerClient) -> None:
+        self.image = client.images.get(preflight.BASE_IMAGE)
+        self.pulls: list[tuple[str, ...]] = []
+        # The number of the pull that the registry answers.
+        self.answers_at = 1
+
+    def appear(self) -> None:
+        self.image.tag(self.name)
+
+    def pull(self, *arguments: str) -> None:
+        self.pulls.append(arguments)
+        if len(self.pulls) < self.answers_at:
             raise GateError("no answer")
-        base.tag(name)
+        self.appear()
 
-    monkeypatch.setattr(images, "pull", pull)
-    monkeypatch.setattr(time, "sleep", str)
-    monkeypatch.setattr(preflight, "BASE_IMAGE", name)
-    if answers == 0:
-        base.tag(name)
-    if answers == 9:
-        assert refusal(docker_client).startswith(f"{name} cannot be pulled (see above): ")
-    else:
-        place(docker_client)
-        docker_client.images.remove(name)
-    assert pulls == [(name, "--platform=linux/amd64")] * min(answers, 3)
+
+@pytest.fixture
+def base_image(
+    docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BaseImage]:
+    base_image = BaseImage(docker_client)
+    monkeypatch.setattr(images, "pull", base_image.pull)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(preflight, "BASE_IMAGE", base_image.name)
+    yield base_image
+    if engine.image_id(docker_client, base_image.name):
+        docker_client.images.remove(base_image.name)
+
+
+PULL = (BaseImage.name, "--platform=linux/amd64")
+
+
+@pytest.mark.engine
+def test_a_base_image_that_is_there_is_not_pulled(
+    docker_client: docker.DockerClient, base_image: BaseImage
+) -> None:
+    base_image.appear()
+    place_of_worktrees(docker_client)
+    assert base_image.pulls == []
+
+
+@pytest.mark.engine
+def test_a_missing_base_image_is_pulled_again_until_the_registry_answers(
+    docker_client: docker.DockerClient, base_image: BaseImage
+) -> None:
+    base_image.answers_at = 3
+    place_of_worktrees(docker_client)
+    assert base_image.pulls == [PULL] * 3
+
+
+@pytest.mark.engine
+def test_a_base_image_that_cannot_be_pulled_is_named(
+    docker_client: docker.DockerClient, base_image: BaseImage
+) -> None:
+    base_image.answers_at = 9
+    error = refusal(docker_client)
+    assert error.startswith(f"{BaseImage.name} cannot be pulled (see above): ")
+    assert base_image.pulls == [PULL] * 3

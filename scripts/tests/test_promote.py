@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,79 +10,138 @@ from pathlib import Path
 import docker
 import pytest
 
-from .conftest import Gate, Registry, untag
-from .test_publish import build
+from .support.emulator import untag
+from .support.gate import Gate, copy_template
+from .support.registry import Registry, running_registry
+from .support.verdict import AMD64, build_labelled
 
 pytestmark = pytest.mark.engine
+VERSIONS = ("1.2.1", "1.3.0", "1.4.0")
 # What `gh attestation verify oci://NAME@DIGEST …` prints is in a file of that digest's name.
 GH = '#!/bin/sh\ncd "$(dirname "$0")"\necho "$@" >asked\nexec cat "${3##*@}"\n'
 
 
-@pytest.fixture
-def clone(
-    template: Gate, loopback: Registry, docker_client: docker.DockerClient, tmp_path: Path
-) -> Iterator[Gate]:
-    """A clone whose repository holds 1.2.1, 1.3.0 and 1.4.0, which is `latest`; `gh` on PATH."""
-    (tmp_path / "gh").write_text(GH)
-    (tmp_path / "gh").chmod(0o755)
-    for version in ("1.2.1", "1.3.0", "1.4.0"):
-        image = f"{loopback.repository}:v{version}-x86_64"
-        build(template, image, "linux/amd64", "good", version)
-        subprocess.run(["docker", "push", "--quiet", image], check=True)
-        for tag in (f"v{version}", "latest"):
-            create = ["docker", "buildx", "imagetools", "create", "--tag"]
-            subprocess.run([*create, f"{loopback.repository}:{tag}", image], check=True)
-    template.settings["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    template.settings["PUBLISH_REPOSITORY"] = loopback.repository
-    template.settings["GITHUB_REPOSITORY"] = "me/emulator"
-    yield template
-    untag(docker_client, loopback.repository)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on PATH with a `gh`, and what that prints."""
+    folder = tmp_path_factory.mktemp("promote")
+    (folder / "gh").write_text(GH)
+    (folder / "gh").chmod(0o755)
+    return folder
 
 
-def attest(clone: Gate, loopback: Registry, tag: str, *verdicts: tuple[str, bool]) -> None:
+@pytest.fixture(scope="module")
+def registry(
+    docker_client: docker.DockerClient, folder: Path
+) -> Iterator[Registry]:
+    """A registry whose repository holds each version; the last one is `latest`."""
+    with running_registry(folder) as registry:
+        for version in VERSIONS:
+            image = f"{registry.repository}:v{version}-x86_64"
+            build_labelled(folder, image, AMD64, version=version)
+            subprocess.run(["docker", "push", "--quiet", image], check=True)
+            for tag in (f"v{version}", "latest"):
+                create = ["docker", "buildx", "imagetools", "create", "--tag"]
+                subprocess.run(
+                    [*create, f"{registry.repository}:{tag}", image], check=True
+                )
+        yield registry
+        untag(docker_client, registry.repository)
+
+
+@pytest.fixture(scope="module")
+def clone(registry: Registry, folder: Path) -> Gate:
+    """A clone that promotes in the registry."""
+    settings = {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PUBLISH_REPOSITORY": registry.repository,
+        "GITHUB_REPOSITORY": "me/emulator",
+    }
+    return Gate(copy_template(folder / "template"), settings)
+
+
+def attest(
+    folder: Path, registry: Registry, tag: str, verdicts: dict[str, bool]
+) -> None:
     """Let what a tag holds have signed verdicts for these versions, green or not."""
-    found = []
-    for version, green in verdicts:
-        predicate = {"green": green, "candidate": {"version": version, "platform": "linux/amd64"}}
-        found.append({"verificationResult": {"statement": {"predicate": predicate}}})
-    held = loopback.holds(tag)
-    assert held
-    (clone.root.parent / held.digest).write_text(json.dumps(found))
+    attestations = []
+    for version, green in verdicts.items():
+        predicate = {
+            "green": green,
+            "candidate": {"version": version, "platform": AMD64},
+        }
+        attestations.append(
+            {"verificationResult": {"statement": {"predicate": predicate}}}
+        )
+    manifest = registry.holds(tag)
+    assert manifest
+    (folder / manifest.digest).write_text(json.dumps(attestations))
 
 
-def promote(clone: Gate, version: str, code: int) -> str:
+def promote(clone: Gate, version: str, *, exit_code: int) -> str:
+    """Run promote.py to this exit code; return what it printed."""
     done = clone.script("promote.py", VERSION=version)
-    assert done.returncode == code, done.stdout
+    assert done.returncode == exit_code, done.stdout
     return done.stdout
 
 
-def test_latest_goes_down_and_up_again(clone: Gate, loopback: Registry) -> None:
-    newest = loopback.holds("latest")
+def test_latest_goes_down_and_up_again(
+    clone: Gate, registry: Registry, folder: Path
+) -> None:
+    newest = registry.holds("latest")
     for version in ("1.2.1", "1.4.0"):
-        attest(clone, loopback, f"v{version}", (version, True))
-    output = promote(clone, "1.2.1", 0)
-    assert f"{loopback.repository}:latest: from 1.4.0 to 1.2.1\n" in output
-    assert loopback.holds("latest") == loopback.holds("v1.2.1") != newest
-    asked = (clone.root.parent / "asked").read_text().split()
+        attest(folder, registry, f"v{version}", {version: True})
+    output = promote(clone, "1.2.1", exit_code=0)
+    assert f"{registry.repository}:latest: from 1.4.0 to 1.2.1\n" in output
+    assert registry.holds("latest") == registry.holds("v1.2.1") != newest
+    asked = (folder / "asked").read_text().split()
     workflow = r"https://github\.com/me/emulator/\.github/workflows/ecr\-release\.yml@refs/tags/"
     assert f"--cert-identity-regex=^{workflow}" in asked
     assert {"--repo=me/emulator", "--deny-self-hosted-runners"} <= set(asked)
-    promote(clone, "1.4.0", 0)
-    assert loopback.holds("latest") == newest
+    promote(clone, "1.4.0", exit_code=0)
+    assert registry.holds("latest") == newest
 
 
+@pytest.mark.parametrize(
+    ("version", "signed", "error"),
+    [
+        ("", {}, "VERSION is empty: "),
+        ("1.2.9", {}, r"VERSION=1\.2\.9: \S+ has no tag v1\.2\.9"),
+        (
+            "1.3.0",
+            {},
+            r".*no attestation by the release workflow of me/emulator",
+        ),
+        (
+            "1.2.1",
+            {"1.2.1": False, "1.4.0": True},
+            r".*has no green verdict of 1\.2\.1 for linux/amd64",
+        ),
+        (
+            "1.2.1-x86_64",
+            {"1.2.1-x86_64": False},
+            r".*has no green verdict of 1\.2\.1-x86_64",
+        ),
+    ],
+    ids=[
+        "no version",
+        "no such tag",
+        "unsigned",
+        "red or another's",
+        "one platform's",
+    ],
+)
 def test_a_version_without_a_signed_green_verdict_is_refused(
-    clone: Gate, loopback: Registry
+    clone: Gate,
+    registry: Registry,
+    folder: Path,
+    version: str,
+    signed: dict[str, bool],
+    error: str,
 ) -> None:
-    newest = loopback.holds("latest")
-    attest(clone, loopback, "v1.2.1", ("1.2.1", False), ("1.4.0", True))
-    attest(clone, loopback, "v1.2.1-x86_64", ("1.2.1-x86_64", False))
-    for version, says in (
-        ("", "error: VERSION=: "),
-        ("1.2.9", f"error: VERSION=1.2.9: {loopback.repository} has no tag v1.2.9"),
-        ("1.3.0", "no attestation by the release workflow of me/emulator"),
-        ("1.2.1", "has no green verdict of 1.2.1 for linux/amd64"),
-        ("1.2.1-x86_64", "has no green verdict of 1.2.1-x86_64"),
-    ):
-        assert says in promote(clone, version, 2)
-    assert loopback.holds("latest") == newest
+    newest = registry.holds("latest")
+    if signed:
+        attest(folder, registry, f"v{version}", signed)
+    output = promote(clone, version, exit_code=2)
+    assert re.search(rf"(?m)^error: {error}", output), output
+    assert registry.holds("latest") == newest

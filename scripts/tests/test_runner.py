@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,38 +15,53 @@ from typing import Any
 import docker
 import pytest
 
-from gate import engine, git, runner, workspace
-from gate.images import Image
+from gate import git as sources
+from gate import runner
 from gate.model import Run
-from gate.monitor import Watch
-from gate.settings import load_committed
+from gate.monitor import Seen, Watch
+from gate.programs import GateError
+from gate.samcli import Checkout, SamCli
+from gate.settings import Settings, load_committed
 
-CONTEXT = '[{"Endpoints": {"docker": {"Host": "unix:///nowhere"}}}]'  # as docker prints it
-IMAGE = Image("sha256:good", "", "repo/emulator:pr-1", "linux/amd64")
+from .support.git import commit_all
+from .support.runs import CANDIDATE
+from .support.verdict import work_in
+
+SHORT = [f"tests/test_short.py::T::test_{number}" for number in range(4)]
+LONG = [f"tests/test_long.py::T::test_{number}" for number in range(12)]
 
 
-def test_each_test_is_in_one_shard_of_its_file_and_the_longest_come_first() -> None:
-    ids = [f"tests/test_short.py::T::test_{number}" for number in range(4)]
-    ids += [f"tests/test_long.py::T::test_{number}" for number in range(12)]
-    for slots, sizes in ((2, [12, 4]), (4, [6, 6, 4]), (6, [4, 4, 4, 4]), (99, [1] * 16)):
-        shards = runner.split(ids, slots, "retry1-")
-        assert [len(shard.tests) for shard in shards] == sizes
-        assert sorted(test for shard in shards for test in shard.tests) == sorted(ids)
-        assert len({shard.name for shard in shards}) == len(shards)
-        for shard in shards:
-            (file,) = {test.partition("::")[0] for test in shard.tests}
-            assert shard.name.startswith(f"retry1-{file[11:-3]}-")
+@pytest.mark.parametrize(
+    ("slots", "sizes"),
+    [(2, [12, 4]), (4, [6, 6, 4]), (6, [4, 4, 4, 4]), (99, [1] * 16)],
+)
+def test_each_test_is_in_one_shard_of_its_file_and_the_longest_come_first(
+    slots: int, sizes: list[int]
+) -> None:
+    shards = runner.split([*SHORT, *LONG], slots, "retry1-")
+    assert [len(shard.tests) for shard in shards] == sizes
+    assert sorted(test for shard in shards for test in shard.tests) == sorted(
+        [*SHORT, *LONG]
+    )
+    assert len({shard.name for shard in shards}) == len(shards)
+    for shard in shards:
+        (file,) = {test.partition("::")[0] for test in shard.tests}
+        stem = Path(file).stem.removeprefix("test_")
+        assert shard.name.startswith(f"retry1-{stem}-")
 
 
 def test_shards_at_once_are_for_the_cores_of_the_engine_too() -> None:
     """Of Docker in a virtual machine, which often has fewer."""
-    engine_of_one: Any = SimpleNamespace(info=lambda: {"NCPU": 1})
+    engine_of_one_core: Any = SimpleNamespace(info=lambda: {"NCPU": 1})
     settings = load_committed()
-    assert runner.jobs(settings, engine_of_one) == 3
-    assert runner.jobs(dataclasses.replace(settings, compat_jobs=7), engine_of_one) == 7
+    assert runner.jobs(settings, engine_of_one_core) == 3
+    seven = dataclasses.replace(settings, compat_jobs=7)
+    assert runner.jobs(seven, engine_of_one_core) == 7
 
 
-# As if an engine whose clock is a minute ahead had logged an answer while `test_good` ran.
+# --- a run without an engine
+
+# The clock of the engine is a minute ahead: by that, an answer comes while `test_good` runs.
 TESTS = """
 import datetime, os, pathlib
 
@@ -56,57 +74,278 @@ def test_second_time_lucky():
     seen = pathlib.Path("FOLDER", "seen")
     assert seen.exists() or seen.touch()
 """
+FILE = "tests/test_it.py"
+CONTEXT = '{"Endpoints":{"docker":{"Host":"unix:///nowhere"}},"TLSMaterial":{}}'
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, drift: float) -> Run:
-    """Return a run without an engine, whose clock moves meanwhile."""
+@dataclass
+class WithoutEngine:
+    """What a run needs, made in a folder, with what its emulators would have logged."""
+
+    folder: Path
+    settings: Settings
+    # Seconds by which the clock of the engine moves during the run.
+    drift: float = 0.1
+
+    @property
+    def answers(self) -> Path:
+        """The folder where a test writes what its emulator logs, under the container's name."""
+        return self.folder / "answers"
+
+    def run(self, tests: str = TESTS, **settings: Any) -> Run:
+        """Run a test file under the name FILE."""
+        given: dict[str, Any] = {"samcli_tests": (FILE,), "compat_jobs": 2}
+        changed = dataclasses.replace(self.settings, **(given | settings))
+        source = self.folder / "samcli/src"
+        (source / "tests").mkdir(parents=True)
+        (source / FILE).write_text(tests.replace("FOLDER", str(self.answers)))
+        commit = commit_all(source)
+        url = str(source)
+        sources.fetch(url, commit, setting="SAMCLI_REFS")
+        sam_cli = SamCli(
+            ref="develop",
+            commit=commit,
+            only_regressions_count=False,
+            requested_as=["develop"],
+        )
+        checkout = Checkout(sam_cli, url, source.parent, "1.164.0")
+        folder = self.folder / "worktrees"
+        folder.mkdir()
+        return runner.run(changed, checkout, CANDIDATE, folder)
+
+    def break_python(self, command: str) -> Path:
+        """Let the Python of aws-sam-cli's venv be a shell command; return its path."""
+        venv = self.folder / "samcli/venv"
+        venv.unlink()
+        (venv / "bin").mkdir(parents=True)
+        python = venv / "bin/python"
+        python.write_text(f"#!/bin/sh\n{command}\n")
+        python.chmod(0o755)
+        return python
 
     @contextlib.contextmanager
-    def monitor(watch: Watch) -> Iterator[None]:
-        watch.clocks.append(60.0)
-        yield
-        watch.clocks.append(60.0 + drift)
-        for answer in folder.glob(f"{watch.name}-*"):
-            shard = answer.name.removeprefix(f"{watch.name}-")
+    def monitor(self, watch: Watch) -> Iterator[Seen]:
+        """Take what a test wrote for what its shard's emulator logged."""
+        seen = Seen(clock_at_begin=60.0, clock_at_end=60.0 + self.drift)
+        yield seen
+        for answer in self.answers.glob(f"{watch.name}-*"):
+            shard = watch.shard_of(answer.name)
             answer.rename(watch.log(shard))
-            watch.started[shard] = Counter({IMAGE.image_id: 1})
-
-    def worktree(url: str, commit: str, path: Path) -> Path:
-        (path / "tests").mkdir(parents=True)
-        (path / "tests/test_it.py").write_text(TESTS.replace("FOLDER", str(folder)))
-        return path
-
-    for name in ("ROOT", "CACHE", "COMPAT"):
-        monkeypatch.setattr(workspace, name, folder)
-    monkeypatch.setattr(runner, "monitor", monitor)
-    monkeypatch.setattr(git, "worktree", worktree)
-    monkeypatch.setattr(engine, "call", lambda *command, **options: CONTEXT)
-    monkeypatch.setattr(docker, "from_env", lambda **options: None)
-    (folder / "venv").symlink_to(sys.prefix)
-    worktree("", "", folder / "src")
-    checkout: Any = SimpleNamespace(home=folder, source="", ref="develop")
-    checkout.commit, checkout.version, checkout.requested_as = "c" * 40, "1.164.0", ["develop"]
-    checkout.compared = False
-    given: dict[str, Any] = {"samcli_tests": ("tests/test_it.py",), "compat_jobs": 2}
-    settings = dataclasses.replace(load_committed(), **given)
-    return runner.run(settings, checkout, IMAGE, folder)
+            seen.started[shard] = Counter({CANDIDATE.image_id: 1})
 
 
-def test_retry_that_passes_is_flaky_and_answers_are_joined(
+@pytest.fixture
+def without_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> WithoutEngine:
+    """A clone and an aws-sam-cli of one test file; no engine is asked."""
+    made = WithoutEngine(tmp_path, load_committed())
+    work_in(monkeypatch, tmp_path)
+    made.answers.mkdir()
+    (tmp_path / "samcli").mkdir()
+    (tmp_path / "samcli/venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(runner, "monitor", made.monitor)
+    client = SimpleNamespace(
+        info=lambda: {"NCPU": 2}, version=lambda: {"Version": "28.5.1"}
+    )
+    monkeypatch.setattr(docker, "from_env", lambda **options: client)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho '{CONTEXT}'\n")
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    return made
+
+
+def test_a_retry_that_passes_is_flaky_and_answers_are_joined_to_their_test(
+    without_engine: WithoutEngine,
 ) -> None:
-    found = run(tmp_path, monkeypatch, 0.1)
-    assert (found.problems, found.notes) == ([], [])
-    good, lucky = found.tests
+    run = without_engine.run()
+    assert (run.problems, run.notes) == ([], [])
+    good, lucky = run.tests
     assert (good.outcome, lucky.outcome) == ("passed", "passed")
     assert (good.flaky, lucky.flaky) == (False, True)
-    assert good.requests == {"GET /x 200": 1}
-    assert found.shard(good.shard).answered
-    assert not found.shard(lucky.shard).answered
+    assert good.answers == {"GET /x": [200]}
+    assert run.shard(good.shard).answered
+    assert not run.shard(lucky.shard).answered
 
 
-def test_clock_that_moves_is_noted_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_not_joined_where_the_engines_clock_moved(
+    without_engine: WithoutEngine,
+) -> None:
     """As of an engine in a virtual machine that slept."""
-    found = run(tmp_path, monkeypatch, 5.0)
-    assert ["clock moved by 5 s" in note for note in found.notes] == [True]
-    assert found.tests[0].requests == {}
+    without_engine.drift = 5.0
+    run = without_engine.run()
+    (note,) = run.notes
+    assert "clock moved by 5 s" in note
+    assert run.tests[0].answers == {}
+
+
+@pytest.mark.parametrize(
+    ("entries", "selected"),
+    [
+        ("FILE", ["test_good", "test_second_time_lucky"]),
+        ("FILE::test_good", ["test_good"]),
+        ("FILE::test_good FILE", ["test_good", "test_second_time_lucky"]),
+    ],
+    ids=["a file", "a test id", "both"],
+)
+def test_an_entry_of_samcli_tests_names_a_file_or_a_test(
+    without_engine: WithoutEngine, entries: str, selected: list[str]
+) -> None:
+    named = entries.replace("FILE", FILE).split()
+    run = without_engine.run(samcli_tests=tuple(named))
+    assert [test.id for test in run.tests] == [
+        f"{FILE}::{name}" for name in selected
+    ]
+
+
+def test_a_test_id_that_does_not_exist_is_an_error(
+    without_engine: WithoutEngine,
+) -> None:
+    """The setting is wrong, so this must not be red."""
+    entry = f"{FILE}::test_god"
+    error = f"^SAMCLI_TESTS: {entry} names no test of aws-sam-cli develop$"
+    with pytest.raises(GateError, match=error):
+        without_engine.run(samcli_tests=(FILE, entry))
+
+
+def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
+    without_engine: WithoutEngine,
+) -> None:
+    """aws-sam-cli has moved it, and nothing of it is tested there."""
+    run = without_engine.run(samcli_tests=(FILE, "tests/test_gone.py::test_x"))
+    assert run.problems == [
+        "tests/test_gone.py::test_x does not exist in this aws-sam-cli: was it moved?"
+    ]
+
+
+# --- a fault of the machine is an error, and not a red verdict
+
+
+@pytest.mark.parametrize(
+    ("printed", "error"),
+    [
+        (
+            "OSError: [Errno 28] No space left on device",
+            "develop: the disk is full: free some space (see ",
+        ),
+        (
+            "OSError: [Errno 122] Disk quota exceeded",
+            "develop: the disk's quota is full: free some space (see ",
+        ),
+        (
+            "client version 1.35 is too old. Minimum supported API version is 1.44",
+            "develop: this aws-sam-cli is too old for this Docker engine (see ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["suite", "emulator"])
+def test_a_log_that_shows_a_fault_of_the_machine_is_an_error(
+    without_engine: WithoutEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    printed: str,
+    error: str,
+    place: str,
+) -> None:
+    # Backwards, since pytest shows the source of what failed.
+    backwards = printed[::-1]
+    says = f"print({backwards!r}[::-1])"
+    if place == "emulator":
+        monkeypatch.setattr(
+            Watch, "log", lambda *_: without_engine.answers / "x"
+        )
+        says = f'open("FOLDER/x", "w").write({backwards!r}[::-1])'
+    with pytest.raises(GateError) as raised:
+        without_engine.run(f"def test_it():\n    {says}\n    assert 0\n")
+    assert str(raised.value).startswith(error)
+
+
+# As where the disk of the logs is full: there no log can show that.
+FULL = """
+import resource
+
+def test_it(capfd):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    with capfd.disabled():
+        print("x" * 2000)
+"""
+
+
+def test_a_log_that_cannot_be_written_is_an_error(
+    without_engine: WithoutEngine,
+) -> None:
+    log = "suite-it-0.log cannot be written: is its disk full"
+    with pytest.raises(GateError, match=log):
+        without_engine.run(FULL)
+
+
+def test_what_a_passed_test_prints_is_no_fault_of_the_machine(
+    without_engine: WithoutEngine,
+) -> None:
+    run = without_engine.run(
+        "def test_it(capfd):\n"
+        "    with capfd.disabled():\n"
+        "        print('No space left on device')\n",
+    )
+    assert [test.outcome for test in run.tests] == ["passed"]
+
+
+def test_a_python_that_cannot_start_is_an_error(
+    without_engine: WithoutEngine,
+) -> None:
+    """As one whose libraries are gone."""
+    python = without_engine.break_python("exit 127")
+    error = f"^{python} cannot run pytest \\(see .*\\): run `make clean`, then `make compat`$"
+    with pytest.raises(GateError, match=error):
+        without_engine.run()
+
+
+def test_worktrees_that_do_not_fit_are_an_error_before_the_first_shard(
+    without_engine: WithoutEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(free=0.5e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk)
+    with pytest.raises(GateError) as raised:
+        without_engine.run()
+    assert str(raised.value) == (
+        f"{without_engine.folder} has 0.5 GB free, the worktrees need 0.8 GB (shards at once: 2): "
+        "free some, or set COMPAT_JOBS to a lower number"
+    )
+    assert list(without_engine.answers.iterdir()) == []
+
+
+# --- progress
+
+
+SLOW = """
+import time
+
+def test_slow():
+    time.sleep(2)
+"""
+
+
+def test_a_line_of_progress_comes_at_intervals(
+    without_engine: WithoutEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(runner, "PROGRESS_INTERVAL", 0.3)
+    without_engine.run(SLOW)
+    lines = capsys.readouterr().out.splitlines()
+    progress = "develop: 0 of 1 passed, 0 failed, 1 s"
+    assert progress in lines
+    assert lines[-1].startswith("develop: it-0: 1 passed in ")
+
+
+def test_a_terminal_shows_progress_in_one_line_that_is_rewritten(
+    without_engine: WithoutEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    without_engine.run(SLOW)
+    start, *rewritten, last = capsys.readouterr().out.split("\r\x1b[K")
+    assert start.endswith("develop: 1 tests in 1 shards\n")
+    assert "develop: 0 of 1 passed, 0 failed, 1 s" in rewritten
+    assert last.startswith("develop: it-0: 1 passed in ")

@@ -3,12 +3,13 @@
 import codecs
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from gate import settings, workspace
-from gate.cli import GateError
+from gate.programs import GateError
 from gate.settings import load
 
 SECRET = "hunter2"
@@ -19,7 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone of which only the settings matter."""
     shutil.copy(workspace.ROOT / ".env.example", tmp_path)
     monkeypatch.setattr(settings, "ROOT", tmp_path)
-    for name in settings.KNOWN:
+    for name in settings.TYPE_BY_NAME:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -34,7 +35,9 @@ def refused(root: Path, env: str) -> str:
 
 def test_every_setting_has_a_default_and_a_line_of_why(root: Path) -> None:
     text = (root / ".env.example").read_text()
-    assert set(re.findall(r"^# .+\n([A-Z_]+)=", text, re.MULTILINE)) == set(settings.KNOWN)
+    assert set(re.findall(r"^# .+\n([A-Z_]+)=", text, re.MULTILINE)) == set(
+        settings.TYPE_BY_NAME
+    )
 
 
 def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +46,15 @@ def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPAT_JOBS", "5")
     monkeypatch.setenv("EMULATOR_PREBUILD", "")
     found = load()
-    assert (found.samcli_refs, found.emulator_tag) == (("v1.160.0", "latest:3"), "${HOME}")
-    assert (found.compat_jobs, found.compat_min_passed, found.emulator_prebuild) == (5, 35, "")
+    assert (found.samcli_refs, found.emulator_tag) == (
+        ("v1.160.0", "latest:3"),
+        "${HOME}",
+    )
+    assert (
+        found.compat_jobs,
+        found.compat_min_passed,
+        found.emulator_prebuild,
+    ) == (5, 36, "")
 
 
 def test_what_is_committed_is_neither_env_nor_the_environment(
@@ -53,22 +63,33 @@ def test_what_is_committed_is_neither_env_nor_the_environment(
     (root / ".env").write_text("COMPAT_MIN_PASSED=1\n")
     monkeypatch.setenv("SAMCLI_REFS", "mine")
     committed = settings.load_committed()
-    assert (committed.compat_min_passed, committed.samcli_refs) == (35, ("develop",))
+    assert (committed.compat_min_passed, committed.samcli_refs) == (
+        36,
+        ("develop",),
+    )
 
 
-@pytest.mark.parametrize("name", ["SAMCLI_REF", "SAMCLI_BRANCH", "GATED_PATH", "COMPAT_ZZZZZZ"])
+@pytest.mark.parametrize(
+    "name", ["SAMCLI_REF", "SAMCLI_BRANCH", "GATED_PATH", "COMPAT_ZZZZZZ"]
+)
 def test_an_unknown_name_of_ours_is_an_error(
     root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    assert refused(root, f"{name}={SECRET}\n").startswith(f"unknown setting {name} in .env")
+    assert refused(root, f"{name}={SECRET}\n").startswith(
+        f"unknown setting {name} in .env"
+    )
     (root / ".env").unlink()
     monkeypatch.setenv(name, SECRET)
-    with pytest.raises(GateError, match=f"^unknown setting {name} in the environment"):
+    with pytest.raises(
+        GateError, match=f"^unknown setting {name} in the environment"
+    ):
         load()
 
 
 @pytest.mark.parametrize("name", ["SAMCLI_REFS", "EMULATOR_SOURCE"])
-def test_a_misspelt_name_is_answered_with_the_nearest_one(root: Path, name: str) -> None:
+def test_a_misspelt_name_is_answered_with_the_nearest_one(
+    root: Path, name: str
+) -> None:
     wrong = refused(root, f"{name}X=x\n")
     assert wrong == f"unknown setting {name}X in .env: did you mean {name}?"
 
@@ -83,29 +104,191 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one(root: Path, name: str)
         f"KEY=-----BEGIN {SECRET}\n{SECRET}/a+b==\nPUBLISH{SECRET}=\n-----END KEY-----",
         f"QUOTED='{SECRET}",
     ],
-    ids=["yaml", "shell", "PUBLISH_", "EMULATOR_", "a key on several lines", "a quote left open"],
+    ids=[
+        "yaml",
+        "shell",
+        "PUBLISH_",
+        "EMULATOR_",
+        "a key on several lines",
+        "a quote left open",
+    ],
 )
 def test_a_line_of_another_program_is_no_error_and_is_never_printed(
-    root: Path, line: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    root: Path,
+    line: str,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     text = f"COMPAT_RERUNS=3\n{line} # é\nSAMCLI_REFS=mine\n"
     (root / ".env").write_bytes(codecs.BOM_UTF8 + text.encode("latin-1"))
     assert (load().compat_reruns, load().samcli_refs) == (3, ("mine",))
     assert SECRET not in "".join(capfd.readouterr()) + caplog.text
-    assert refused(root, f"{line}\nCOMPAT_RERUNS=x\n").startswith("COMPAT_RERUNS=x: ")
+    assert refused(root, f"{line}\nCOMPAT_RERUNS=x\n").startswith(
+        "COMPAT_RERUNS=x: "
+    )
 
 
-@pytest.mark.parametrize("tag", ["latest", "Latest", "stable", "v1", "V1.2.1-arm64", "1.2.1"])
-def test_the_candidates_tag_is_never_one_that_could_be_published(root: Path, tag: str) -> None:
-    assert refused(root, f"EMULATOR_TAG={tag}\n").startswith(f"EMULATOR_TAG={tag} could be")
+@pytest.mark.parametrize(
+    "tag", ["latest", "Latest", "stable", "v1", "V1.2.1-arm64", "1.2.1"]
+)
+def test_the_candidates_tag_is_never_one_that_could_be_published(
+    root: Path, tag: str
+) -> None:
+    assert refused(root, f"EMULATOR_TAG={tag}\n").startswith(
+        f"EMULATOR_TAG={tag} could be"
+    )
 
 
-@pytest.mark.parametrize("glob", ["/src/**", "src/*.{py,toml}", ":!docs/**", "!docs/**"])
+@pytest.mark.parametrize(
+    "glob", ["/src/**", "src/*.{py,toml}", ":!docs/**", "!docs/**"]
+)
 def test_a_glob_that_guards_nothing_is_an_error(root: Path, glob: str) -> None:
-    assert refused(root, f"GATED_PATHS=src/** {glob}\n").startswith(f"GATED_PATHS: {glob} would")
+    assert refused(root, f"GATED_PATHS=src/** {glob}\n").startswith(
+        f"GATED_PATHS: {glob} would"
+    )
 
 
 def test_refs_may_be_compared_ones_only_and_not_missing(root: Path) -> None:
     (root / ".env").write_text("SAMCLI_REFS=\nSAMCLI_COMPARED_REFS=develop\n")
-    assert (load().samcli_refs, load().samcli_compared_refs) == ((), ("develop",))
-    assert "SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty" in refused(root, "SAMCLI_REFS=\n")
+    assert (load().samcli_refs, load().samcli_compared_refs) == (
+        (),
+        ("develop",),
+    )
+    assert "SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty" in refused(
+        root, "SAMCLI_REFS=\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SAMCLI_REFS: my-branch",
+        "SAMCLI_REFS",
+        "export SAMCLI_REFS",
+        "  SAMCLI_REFS = 'my-branch",
+        'SAMCLI_REFS="my-branch',
+    ],
+    ids=["yaml", "no =", "export, no =", "open quote", "open double quote"],
+)
+def test_a_line_that_begins_with_a_setting_and_cannot_be_read_is_named(
+    root: Path, line: str
+) -> None:
+    """Otherwise the default would be tested instead."""
+    assert refused(root, f"# mine\nTOKEN: {SECRET}\n{line}\n") == (
+        ".env, line 3: SAMCLI_REFS cannot be read: write SAMCLI_REFS=VALUE"
+    )
+
+
+def test_a_value_in_quotes_may_have_several_lines(root: Path) -> None:
+    tests = "SAMCLI_TESTS='tests/a.py\n  tests/b.py'\n"
+    (root / ".env").write_text(f"{tests}SAMCLI_REFS=mine\n")
+    found = load()
+    assert found.samcli_tests == ("tests/a.py", "tests/b.py")
+    assert found.samcli_refs == ("mine",)
+
+
+NUMBERS = ["COMPAT_MIN_PASSED", "COMPAT_RERUNS", "COMPAT_TIMEOUT"]
+SWITCHES = ["COMPAT_SAVE_IMAGE", "PUBLISH_LATEST", "PUBLISH_DRY_RUN"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["", "many", "-1", "1.5", "9" * 10])
+def test_a_number_is_a_number(root: Path, name: str, value: str) -> None:
+    error = f"{name}={value}: must be a number"
+    assert refused(root, f"{name}={value}\n") == error
+
+
+def test_only_the_number_of_shards_may_be_empty(root: Path) -> None:
+    (root / ".env").write_text("COMPAT_JOBS=\n")
+    assert load().compat_jobs is None
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", ["", "2", "true"])
+def test_a_switch_is_0_or_1(root: Path, name: str, value: str) -> None:
+    assert (
+        refused(root, f"{name}={value}\n") == f"{name}={value}: must be 0 or 1"
+    )
+
+
+@pytest.mark.parametrize("name", settings.NEVER_EMPTY)
+def test_a_setting_without_which_nothing_runs_is_not_empty(
+    root: Path, name: str
+) -> None:
+    assert refused(root, f"{name}=\n") == f"{name} is empty: see .env.example"
+
+
+def test_a_path_of_samcli_tests_may_be_written_in_each_usual_way(
+    root: Path,
+) -> None:
+    ways = "./tests/x.py tests//x.py tests/x.py tests/./x.py::T::test_a[./b//c]"
+    (root / ".env").write_text(f"SAMCLI_TESTS='{ways}'\n")
+    assert load().samcli_tests == (
+        "tests/x.py",
+        "tests/x.py::T::test_a[./b//c]",
+    )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "tests/x.py::test_a",
+        "tests/x.py@2026-12-01",
+        "tests/x.py::test_a@soon",
+        "tests/x.py::test_a@2026-13-01",
+        "tests/x.py::test_a@2026-2-1",
+    ],
+    ids=["no day", "a file", "no date", "no such month", "short"],
+)
+def test_a_known_failure_is_a_test_and_a_day(root: Path, entry: str) -> None:
+    assert refused(root, f"SAMCLI_KNOWN_FAILURES={entry}\n") == (
+        f"SAMCLI_KNOWN_FAILURES: {entry} cannot be read: "
+        "write path::Class::test@YYYY-MM-DD, the last day on which it is set aside"
+    )
+
+
+def test_known_failures_are_read(root: Path) -> None:
+    entry = "./tests/x.py::T::test_a[me@home]@2026-12-01"
+    (root / ".env").write_text(f"SAMCLI_KNOWN_FAILURES={entry}\n")
+    (found,) = load().samcli_known_failures
+    assert settings.known_failure(found) == (
+        "tests/x.py::T::test_a[me@home]",
+        date(2026, 12, 1),
+    )
+
+
+@pytest.mark.parametrize(("event", "kept"), [("release", 0), ("schedule", 1)])
+def test_a_release_sets_no_test_aside(
+    root: Path, monkeypatch: pytest.MonkeyPatch, event: str, kept: int
+) -> None:
+    monkeypatch.setenv("GITHUB_EVENT_NAME", event)
+    (root / ".env").write_text(
+        "SAMCLI_KNOWN_FAILURES=a.py::T::test@2099-12-31\n"
+    )
+    assert len(load().samcli_known_failures) == kept
+
+
+@pytest.mark.parametrize(
+    ("env", "error"),
+    [
+        ("COMPAT_SDK=mine", "COMPAT_SDK=mine: must be released or source"),
+        ("COMPAT_SDK=", "COMPAT_SDK=: must be released or source"),
+        (
+            "COMPAT_SDK=source",
+            "COMPAT_SDK=source needs SDK_SOURCE, the folder of that package",
+        ),
+        (
+            "PUBLISH_PLATFORMS=linux/s390x",
+            "PUBLISH_PLATFORMS: linux/s390x is not one of linux/amd64, linux/arm64",
+        ),
+    ],
+)
+def test_a_value_that_nothing_knows_is_an_error(
+    root: Path, env: str, error: str
+) -> None:
+    assert refused(root, f"{env}\n") == error
+
+
+def test_the_sdk_of_a_commit_is_that_of_a_folder(root: Path) -> None:
+    (root / ".env").write_text("COMPAT_SDK=source\nSDK_SOURCE=sdk\n")
+    assert load().compat_sdk == "source"
