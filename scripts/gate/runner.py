@@ -47,11 +47,14 @@ OVERSIZE = 1.5
 MAX_CLOCK_DRIFT = 2.0
 # Seconds between two lines of progress, where they are not rewritten on a terminal.
 PROGRESS_INTERVAL = 30.0
+TOO_LITTLE_MEMORY = "memory may be short: close other programs, or set COMPAT_JOBS lower"
 # What a log says, in lower case -> what is at fault, and not the candidate.
 MACHINE_FAULTS = {
     # rust-lang/crater#700
     "no space left on device": "the disk is full: free some space",
     "disk quota exceeded": "the disk's quota is full: free some space",
+    # rust-lang/crater#484
+    "cannot allocate memory": TOO_LITTLE_MEMORY,
     # aws/aws-sam-cli#8427
     "minimum supported api version": "this aws-sam-cli is too old for this Docker engine",
 }
@@ -418,6 +421,9 @@ def _raise_if_machine_failed(
         raise GateError(
             f"{suite.ref}: {_relative(log)} cannot be written: is its disk full?"
         )
+    if ended.exit_code == -signal.SIGKILL:
+        # As by Linux, where memory is short (rust-lang/crater#562).
+        raise GateError(f"{suite.ref}: pytest was killed: {TOO_LITTLE_MEMORY}")
     for file in (log, suite.watch.log(shard.name)):
         text = (
             file.read_bytes().decode(errors="replace") if file.exists() else ""
