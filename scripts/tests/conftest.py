@@ -87,6 +87,17 @@ def local_registry(tmp_path: Path) -> Iterator[Registry]:
         yield registry
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """What a test starts can be hung up, also where the tests themselves run under nohup.
+
+    A program inherits which signals are ignored, and not which are handled.
+    """
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(autouse=True)
 def nothing_running() -> Iterator[None]:
     """A run that a failed test has left does not disturb another test."""

@@ -45,6 +45,7 @@ def script(body: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("body", "exit_code", "printed"),
     [

@@ -94,6 +94,7 @@ def test_a_second_run_in_one_clone_is_refused_and_a_cancelled_job_ends(
     assert_nothing_is_left(gate, hanging)
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_in_make_and_a_closed_terminal_end_the_run(
     gate: Gate, hanging: Path, number: signal.Signals

@@ -234,6 +234,10 @@ def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
             "develop: the disk's quota is full: free some space (see ",
         ),
         (
+            "OSError: [Errno 12] Cannot allocate memory",
+            "develop: memory may be short: close other programs, or set COMPAT_JOBS",
+        ),
+        (
             "client version 1.35 is too old. Minimum supported API version is 1.44",
             "develop: this aws-sam-cli is too old for this Docker engine (see ",
         ),
@@ -277,6 +281,18 @@ def test_a_log_that_cannot_be_written_is_an_error(
     log = "suite-it-0.log cannot be written: is its disk full"
     with pytest.raises(GateError, match=log):
         without_engine.run(FULL)
+
+
+def test_a_pytest_that_was_killed_is_an_error(
+    without_engine: WithoutEngine,
+) -> None:
+    """As by Linux, where memory is short."""
+    killed = "^develop: pytest was killed: memory may be short: "
+    with pytest.raises(GateError, match=killed):
+        without_engine.run(
+            "import os, signal\n"
+            "def test_it():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
 
 
 def test_what_a_passed_test_prints_is_no_fault_of_the_machine(
