@@ -19,7 +19,14 @@ from gate.programs import GateError
 
 from .support.emulator import REPOSITORY, build, untag, write_emulator
 from .support.engine_proxy import EngineProxy
-from .support.gate import IGNORED, STARTED, Gate, copy_template, left_of_runs
+from .support.gate import (
+    COPIES,
+    IGNORED,
+    STARTED,
+    Gate,
+    copy_template,
+    left_of_runs,
+)
 from .support.git import commit_all
 from .support.machine import missing
 from .support.registry import Registry, running_registry
@@ -50,13 +57,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def docker_client() -> Iterator[docker.DockerClient]:
-    """A client of the engine; what the tests tagged in their repository is removed at the end."""
+    """A client of the engine; what the tests and their copies tagged is removed at the end."""
     try:
         client = engine.connect()
     except (GateError, DockerException) as error:
         missing(f"no engine: {error}")
     yield client
-    untag(client, REPOSITORY)
+    for repository in (REPOSITORY, *(Gate(root, {}).clone for root in COPIES)):
+        untag(client, repository)
 
 
 @pytest.fixture(scope="session")

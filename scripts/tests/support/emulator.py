@@ -65,10 +65,9 @@ def build_variant(
 
 def untag(client: docker.DockerClient, repository: str) -> None:
     """Remove a repository's images by tag: another test run's may be the same image."""
-    for image in client.images.list():
-        for tag in image.tags:
+    for image in client.api.images():
+        for tag in image["RepoTags"] or []:
             if tag.startswith(f"{repository}:"):
-                with contextlib.suppress(
-                    APIError
-                ):  # a container of a failed test uses it
+                # A container of a failed test uses it.
+                with contextlib.suppress(APIError):
                     client.images.remove(tag, force=True)
