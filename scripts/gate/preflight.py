@@ -22,6 +22,8 @@ BASE_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 PROBE_TIMEOUT = 12.0
 # One shard's checkout plus everything that `sam build` writes into it (FACTS.md#sam-build-cost).
 WORKTREE_BYTES = 0.4e9
+# What the containers of a run write beside the worktrees, on the engine's own disk.
+ENGINE_BYTES = 0.5e9
 # An administrator of a Mac can force Finch with this file (aws/aws-sam-cli#8285).
 FINCH_PREFERENCES = Path("/Library/Preferences/com.amazon.samcli.plist")
 PROBE = (Path(__file__).parent / "plugin/probe.py").read_text(encoding="utf-8")
@@ -143,6 +145,12 @@ def _fault(client: DockerClient, folder: Path) -> str:
             f"a container cannot reach this machine by host.docker.internal ({reason}): "
             "is the engine rootless, or is there a firewall?"
         )
+    if step == "space":
+        # rust-lang/crater#700
+        raise GateError(
+            f"the engine's own disk has {reason}, containers need {ENGINE_BYTES / 1e9:.1f} GB: "
+            "free some (`docker system df` shows what is there)"
+        )
     if step == "write":
         # colima and Rancher Desktop share some folders without write access (lima-vm/lima#34).
         return f"the engine can read but not write {place} ({reason}): share it with write access"
@@ -157,7 +165,7 @@ def _probe(client: DockerClient, folder: Path) -> Probed:
     try:
         container = client.containers.run(
             BASE_IMAGE,
-            ["-c", PROBE, str(port)],
+            ["-c", PROBE, str(port), f"{ENGINE_BYTES:.0f}"],
             entrypoint="python3",
             name=name,
             ports={f"{port}/tcp": port},

@@ -187,6 +187,11 @@ def foreign(container: dict[str, Any]) -> None:
     container["Entrypoint"] = [f"/worktrees/{program.name}"]
 
 
+def full(container: dict[str, Any]) -> None:
+    """As of an engine whose disk has less room than is needed: here that much is needed."""
+    container["Cmd"][-1] = "9" * 18
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize(
     ("change", "patience", "error"),
@@ -202,8 +207,9 @@ def foreign(container: dict[str, Any]) -> None:
             2,
             "this engine cannot run the functions under test, x86_64: docker run ",
         ),
+        (full, 12, "the engine's own disk has "),
     ],
-    ids=["no host", "no port", "foreign"],
+    ids=["no host", "no port", "foreign", "full"],
 )
 def test_an_engine_whose_containers_cannot_do_what_the_tests_do_is_refused(
     engine_proxy: EngineProxy,

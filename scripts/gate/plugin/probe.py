@@ -1,13 +1,16 @@
 """Runs in a container, for preflight: can it use the folder, and call this machine back?
 
-usage: python3 - PORT. GET /all answers ok, or the step that failed (read, write, host) and why.
+usage: python3 - PORT BYTES. GET /all answers ok, or the step that failed (read, write, space, host)
+and why. Its own files are on the engine's disk, which must have that many bytes free.
 """
 
 import http.server
+import shutil
 import sys
 import urllib.request
 
 PORT = int(sys.argv[1])
+NEEDED_BYTES = int(sys.argv[2])
 FOLDER = "/worktrees"
 
 
@@ -17,6 +20,12 @@ def read():
 
 def write():
     open(f"{FOLDER}/written", "w").close()
+
+
+def space():
+    free = shutil.disk_usage("/").free
+    if free < NEEDED_BYTES:
+        raise OSError(f"{free / 1e9:.1f} GB free")
 
 
 def host():
@@ -30,7 +39,7 @@ class Probe(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.path != "/all":
             return
-        for step in (read, write, host):
+        for step in (read, write, space, host):
             try:
                 step()
             except OSError as error:
