@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
 
-from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from packaging.version import InvalidVersion, Version
 
@@ -123,32 +122,31 @@ def versions_in_tag(tag: str, prefix: str) -> list[str]:
 
 
 def _file(name: str) -> dict[str, str]:
+    """Return the settings in a file. Raises GateError for a line that looks like one and is not.
+
+    Lines of other programs may have another encoding, and need not be readable.
+    """
     path = ROOT / name
     if not path.exists():
         return {}
-    # Lines of other programs may have another encoding.
     text = path.read_text(encoding="utf-8-sig", errors="replace")
-    _refuse_unreadable_lines(text, name)
-    return _known(
-        dotenv_values(stream=io.StringIO(text), interpolate=False), name
-    )
-
-
-def _refuse_unreadable_lines(text: str, file: str) -> None:
-    """Raise GateError for a line that begins with a setting's name and sets nothing."""
-    lines = text.splitlines(keepends=True)
-    for index, line in enumerate(lines):
+    values: dict[str, str | None] = {}
+    read = set()
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.key and binding.value is not None:
+            values[binding.key] = binding.value
+            # A binding begins with the empty lines above it.
+            whole = binding.original.string
+            above = whole[: -len(whole.lstrip())]
+            read.add(binding.original.line + above.count("\n"))
+    for number, line in enumerate(text.split("\n"), start=1):
         begins = re.match(r"\s*(?:export\s+)?(\w+)", line)
-        if not begins or begins[1] not in TYPE_BY_NAME:
-            continue
-        # The value may go on in the next lines, in quotes.
-        rest = io.StringIO("".join(lines[index:]))
-        binding = next(parse_stream(rest))
-        if binding.key != begins[1] or binding.value is None:
-            where = f"{file}, line {index + 1}"
+        # It can also have been taken for a part of a value above, whose quote is not closed.
+        if begins and begins[1] in TYPE_BY_NAME and number not in read:
             raise GateError(
-                f"{where}: {begins[1]} cannot be read: write {begins[1]}=VALUE"
+                f"{name}, line {number}: {begins[1]} cannot be read: write {begins[1]}=VALUE"
             )
+    return _known(values, name)
 
 
 def _known(values: Mapping[str, str | None], layer: str) -> dict[str, str]:

@@ -179,6 +179,22 @@ def test_a_line_that_begins_with_a_setting_and_cannot_be_read_is_named(
     )
 
 
+def test_a_setting_inside_of_another_programs_open_quote_is_named(
+    root: Path,
+) -> None:
+    assert refused(root, 'TOKEN="abc\n\nSAMCLI_REFS=mine\nOTHER="x"\n') == (
+        ".env, line 3: SAMCLI_REFS cannot be read: write SAMCLI_REFS=VALUE"
+    )
+
+
+def test_a_setting_below_empty_lines_and_values_of_several_lines_is_read(
+    root: Path,
+) -> None:
+    text = 'TOKEN="a\nb"\r\n\n \n\x85\n  export SAMCLI_REFS="mine\nyours"\n'
+    (root / ".env").write_text(text, newline="")
+    assert list(load().samcli_refs) == ["mine", "yours"]
+
+
 def test_a_value_in_quotes_may_have_several_lines(root: Path) -> None:
     tests = "SAMCLI_TESTS='tests/a.py\n  tests/b.py'\n"
     (root / ".env").write_text(f"{tests}SAMCLI_REFS=mine\n")
