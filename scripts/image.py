@@ -38,10 +38,14 @@ def main() -> int:
             raise GateError(
                 f"the image is for {image.platform}, not for {platform}: {remedy}"
             )
+        packages = images.packages(client, image.image_id)
+        # The published image has the SDK that users have.
+        if wheel and settings.emulator_image != PUBLISHED:
+            images.check_wheel(packages, wheel)
         image = dataclasses.replace(
             image,
             reference=images.candidate_reference(image, settings),
-            packages=images.packages(client, image.image_id),
+            packages=images.durable_versions(packages),
         )
         release.check_image(image, settings, release_tag, release_sdk)
         client.api.tag(image.image_id, image.reference)
@@ -61,12 +65,8 @@ def find(
     if settings.emulator_image == PUBLISHED:
         return baseline.find_published(client, settings)
     if settings.emulator_image:
-        image = images.take(client, settings.emulator_image)
-    else:
-        image = emulator.build(client, settings, wheel)
-    if wheel:
-        sdk.check_image(wheel, image.image_id)
-    return image
+        return images.take(client, settings.emulator_image)
+    return emulator.build(client, settings, wheel)
 
 
 if __name__ == "__main__":

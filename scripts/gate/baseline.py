@@ -110,10 +110,11 @@ def tag_published(
     tag = f"pr-baseline-{engine.short(image.image_id)}"
     reference = f"{settings.emulator_repository}:{tag}"
     client.api.tag(image.image_id, reference)
+    packages = images.packages(client, image.image_id)
     return dataclasses.replace(
         image,
         reference=reference,
-        packages=images.packages(client, image.image_id),
+        packages=images.durable_versions(packages),
     )
 
 

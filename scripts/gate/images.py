@@ -5,10 +5,13 @@ import hashlib
 import json
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from docker import DockerClient
+from packaging.utils import canonicalize_name
 
 from gate import engine, workspace
 from gate.model import Image
@@ -53,31 +56,66 @@ def describe(client: DockerClient, reference: str) -> Image:
     )
 
 
-def packages(client: DockerClient, image_id: str) -> dict[str, str]:
-    """Return the version of each durable package in an image, {} if it has no working pip."""
+@dataclass(frozen=True)
+class Package:
+    """A Python package in an image.
+
+    `sha256`: of the wheel, if pip was given a file, else "" (FACTS.md#direct-url).
+    """
+
+    name: str
+    version: str
+    sha256: str = ""
+
+
+def packages(client: DockerClient, image_id: str) -> list[Package]:
+    """Return the packages in an image, none if it has no working pip."""
     name = f"{workspace.CLONE}-packages"
     command = ["docker", "run", "--rm", f"--name={name}", "--network=none"]
-    command += ["--entrypoint=pip", image_id, "list", "--format=json"]
+    command += ["--entrypoint=pip", image_id, "inspect"]
     try:
-        listing = json.loads(
-            call(command, failure="no pip", timeout=PIP_TIMEOUT)
-        )
-        return {
-            row["name"]: row["version"]
-            for row in listing
-            if "durable" in row["name"]
-        }
+        printed = call(command, failure="no pip", timeout=PIP_TIMEOUT)
+        return [_package(each) for each in json.loads(printed)["installed"]]
     except (
         GateError,
         subprocess.TimeoutExpired,
         ValueError,
         TypeError,
         KeyError,
+        AttributeError,
     ):
         # Any image can be a candidate: its pip may be missing, hang or print something else.
-        return {}
+        return []
     finally:
         engine.remove_container(client, name)
+
+
+def _package(value: dict[str, Any]) -> Package:
+    metadata = value["metadata"]
+    archive = value.get("direct_url", {}).get("archive_info", {})
+    return Package(
+        name=canonicalize_name(metadata["name"]),
+        version=metadata["version"],
+        sha256=archive.get("hashes", {}).get("sha256", ""),
+    )
+
+
+def durable_versions(packages: Iterable[Package]) -> dict[str, str]:
+    """Return the version of each package with "durable" in its name."""
+    return {
+        package.name: package.version
+        for package in packages
+        if "durable" in package.name
+    }
+
+
+def check_wheel(packages: Iterable[Package], wheel: Wheel) -> None:
+    """Raise GateError unless exactly this wheel is among an image's packages."""
+    if wheel.sha256 not in {package.sha256 for package in packages}:
+        raise GateError(
+            f"the image does not hold {wheel.name} {wheel.version} of SDK_SOURCE: "
+            "does its Dockerfile install each wheel in dist/?"
+        )
 
 
 def take(client: DockerClient, name: str) -> Image:
@@ -169,26 +207,15 @@ def save_candidate(
         command = ["docker", "save", f"--output={tar}", image.image_id]
         stream(command, failure=f"{tar} cannot be written")
         image = replace(image, config_digest=digest_of(tar))
-    write_candidate(Candidate(image, made_by(settings), wheel))
+    candidate = Candidate(image, made_by(settings), wheel)
+    workspace.write_result(folder / CANDIDATE, asdict(candidate))
     return image
 
 
-def write_candidate(candidate: Candidate) -> None:
-    """Write candidate.json, whole or not at all."""
-    folder = workspace.results_folder(candidate.image.platform)
-    value = {"gate": workspace.VERSION} | asdict(candidate)
-    workspace.write_json(folder / CANDIDATE, value)
-
-
 def load_candidate(platform: str) -> Candidate:
-    """Return what `write_candidate` wrote. Raises GateError unless it is of this gate's version."""
+    """Return what `save_candidate` wrote."""
     path = workspace.results_folder(platform) / CANDIDATE
-    value = workspace.read_json(path, remedy="run `make image` first")
-    if value.get("gate") != workspace.VERSION:
-        made_by_gate = value.get("gate")
-        raise GateError(
-            f"{path} is of gate {made_by_gate}: run `make image` again"
-        )
+    value = workspace.read_result(path, remedy="run `make image`")
     wheel = Wheel(**value["wheel"]) if value["wheel"] else None
     return Candidate(Image(**value["image"]), value["made_by"], wheel)
 

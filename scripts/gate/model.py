@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gate import workspace
-from gate.programs import GateError, without_secrets
+from gate.programs import without_secrets
 from gate.settings import Settings, Words
 
 SCHEMA = 4
@@ -249,13 +249,12 @@ class Verdict:
         """Write verdict.json. `green`, `counts` and `outcomes` are for other programs."""
         value = {
             "schema": SCHEMA,
-            "gate": workspace.VERSION,
             "green": self.green,
             "counts": {run.ref: run.counts() for run in self.runs},
             "outcomes": {run.ref: run.outcome_in_words() for run in self.runs},
         }
         folder = workspace.results_folder(self.candidate.platform)
-        workspace.write_json(folder / workspace.VERDICT, value | asdict(self))
+        workspace.write_result(folder / workspace.VERDICT, value | asdict(self))
 
 
 def load(platform: str) -> Verdict:
@@ -264,12 +263,8 @@ def load(platform: str) -> Verdict:
 
 
 def load_file(path: Path) -> Verdict:
-    """Read a verdict.json. Raises GateError unless it is of this gate's version."""
-    value = workspace.read_json(path, remedy="run `make compat` there")
-    if value.get("schema") != SCHEMA or value.get("gate") != workspace.VERSION:
-        raise GateError(
-            f"{path} is of gate {value.get('gate')}: run `make compat` again"
-        )
+    """Read a verdict.json of this version of the gate."""
+    value = workspace.read_result(path, remedy="run `make compat` there")
     return Verdict(
         requirements=Requirements.from_json(value["requirements"]),
         candidate=Image(**value["candidate"]),

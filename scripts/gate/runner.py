@@ -47,7 +47,9 @@ OVERSIZE = 1.5
 MAX_CLOCK_DRIFT = 2.0
 # Seconds between two lines of progress, where they are not rewritten on a terminal.
 PROGRESS_INTERVAL = 30.0
-TOO_LITTLE_MEMORY = "memory may be short: close other programs, or set COMPAT_JOBS lower"
+TOO_LITTLE_MEMORY = (
+    "memory may be short: close other programs, or set COMPAT_JOBS lower"
+)
 # What a log says, in lower case -> what is at fault, and not the candidate.
 MACHINE_FAULTS = {
     # rust-lang/crater#700

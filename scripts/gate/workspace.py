@@ -89,17 +89,31 @@ def write_text(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as `write_text` does."""
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write an object as `write_text` does."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, remedy: str) -> Any:
+def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
     """Return what `write_json` wrote. Raises GateError with `remedy` if it is not there whole."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        raise GateError(f"{path} is missing or damaged: {remedy}") from None
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            return value
+    raise GateError(f"{path} is missing or damaged: {remedy}")
+
+
+def write_result(path: Path, value: dict[str, Any]) -> None:
+    """Write what another script, or a job on another machine, goes on with."""
+    write_json(path, {"gate": VERSION} | value)
+
+
+def read_result(path: Path, *, remedy: str) -> dict[str, Any]:
+    """Return what `write_result` wrote. Raises GateError unless it was this version of the gate."""
+    value = read_json(path, remedy=remedy)
+    if value.get("gate") != VERSION:
+        raise GateError(f"{path} is of gate {value.get('gate')}: {remedy}")
+    return value
 
 
 def shield_from_parents() -> None:

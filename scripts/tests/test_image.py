@@ -16,7 +16,9 @@ import pytest
 from docker.errors import NotFound
 
 from gate import emulator, engine, images, settings, workspace
+from gate.images import Package
 from gate.programs import GateError
+from gate.sdk import Wheel
 
 from .support import emulator as small_emulator
 from .support.emulator import untag
@@ -25,7 +27,18 @@ from .support.git import commit_all, git
 from .support.machine import missing
 
 REPOSITORY = f"{small_emulator.REPOSITORY}-image"
-PACKAGES = '[{"name": "durable-sdk", "version": "1.7.0"}, {"name": "pip", "version": "24"}]'
+# What the image's pip shows: a durable package from a wheel that it was given, and another one.
+WHEEL = Wheel(
+    "/x.whl", "durable-sdk", "1.7.0", sha256="a" * 64, record="b" * 64
+)
+HASHES = json.dumps({"sha256": WHEEL.sha256})
+DURABLE = {
+    "metadata": {"name": "Durable.SDK", "version": WHEEL.version},
+    "direct_url": {"archive_info": {"hashes": json.loads(HASHES)}},
+}
+OTHER = {"metadata": {"name": "pip", "version": "24"}}
+PACKAGES = json.dumps({"installed": [DURABLE, OTHER]})
+FOUND = [Package("durable-sdk", "1.7.0", WHEEL.sha256), Package("pip", "24")]
 PREBUILD = "rm -rf dist; mkdir dist; uv --version && touch dist/emulator-1.2.1-py3-none-any.whl"
 DOCKERFILE = "FROM scratch\nCOPY busybox pip /bin/\n"
 LOGIN = "https://me:s3cret@host/x"
@@ -546,15 +559,15 @@ def test_a_docker_without_buildx_is_named_with_how_to_get_it(
 @pytest.mark.parametrize(
     ("pip", "found"),
     [
-        (f"echo '{PACKAGES}'", {"durable-sdk": "1.7.0"}),
-        ("echo 'WARNING: not JSON'", {}),
-        ("echo '[]' | /bin/busybox head -c 1", {}),
-        ("echo '[{}]'", {}),
-        ("echo '[\"a\"]'", {}),
-        ("echo '{}'", {}),
-        ("echo null", {}),
-        ("exit 3", {}),
-        ("exec /bin/busybox sleep 3600", {}),
+        (f"echo '{PACKAGES}'", FOUND),
+        ("echo 'WARNING: not JSON'", []),
+        ("echo '{}' | /bin/busybox head -c 1", []),
+        ("""echo '{"installed": [{}]}'""", []),
+        ("""echo '{"installed": ["a"]}'""", []),
+        (f"echo '{PACKAGES.replace(HASHES, '[]')}'", []),
+        ("echo null", []),
+        ("exit 3", []),
+        ("exec /bin/busybox sleep 3600", []),
     ],
     ids=[
         "a list",
@@ -562,7 +575,7 @@ def test_a_docker_without_buildx_is_named_with_how_to_get_it(
         "cut off",
         "no name",
         "names only",
-        "an object",
+        "another shape",
         "null",
         "fails",
         "hangs",
@@ -574,7 +587,7 @@ def test_packages_are_unknown_where_the_images_pip_does_not_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     pip: str,
-    found: dict[str, str],
+    found: list[Package],
 ) -> None:
     write_source(tmp_path, busybox, pip)
     name = f"{REPOSITORY}:pip"
@@ -590,6 +603,25 @@ def test_packages_are_unknown_where_the_images_pip_does_not_work(
     names = [name for each in containers for name in each["Names"] or []]
     assert f"/{workspace.CLONE}-packages" not in names
     docker_client.images.remove(name)
+
+
+def test_an_image_with_exactly_this_wheel_is_taken() -> None:
+    images.check_wheel(FOUND, WHEEL)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [Package("durable-sdk", "1.7.0", "c" * 64)],
+        [Package("durable-sdk", "1.7.0")],
+        [],
+    ],
+    ids=["another wheel", "from the index", "unknown"],
+)
+def test_an_image_without_this_wheel_is_refused(found: list[Package]) -> None:
+    says = "^the image does not hold durable-sdk 1.7.0 of SDK_SOURCE: "
+    with pytest.raises(GateError, match=says):
+        images.check_wheel(found, WHEEL)
 
 
 @pytest.mark.engine

@@ -135,7 +135,7 @@ def test_the_verdict_of_another_version_of_the_gate_is_refused(
     monkeypatch.setattr(workspace, "VERSION", "0.0.1")
     for platform, reason in zip(PLATFORMS, reasons().splitlines(), strict=True):
         assert reason.startswith(f"{platform}: no verdict: ")
-        assert reason.endswith(": run `make compat` again")
+        assert reason.endswith(": run `make compat` there")
 
 
 def test_only_a_commit_makes_the_requirements_weaker(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -151,70 +149,6 @@ def test_a_folder_of_no_package_is_an_error_by_the_settings_name(
     says = f"^SDK_SOURCE: no wheel can be built in {tmp_path}"
     with pytest.raises(GateError, match=says):
         sdk.build(of_source)
-
-
-# --- in the image
-
-
-WHEEL = Wheel("/x.whl", NAME, "3.1.0", sha256="a" * 64, record="b" * 64)
-
-
-@pytest.fixture
-def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is first on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return folder
-
-
-def write_docker(folder: Path, script: str) -> None:
-    (folder / "docker").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "docker").chmod(0o755)
-
-
-def pip_shows(folder: Path, name: str, **direct_url: str) -> None:
-    """Let the image's pip show this package, from a wheel that it was given."""
-    package: dict[str, Any] = {"metadata": {"name": name}}
-    if direct_url:
-        package["direct_url"] = {"archive_info": {"hashes": direct_url}}
-    other = {"metadata": {"name": "boto3"}}
-    shown = {"installed": [other, package]}
-    (folder / "shown.json").write_text(json.dumps(shown))
-    write_docker(folder, f'cat "{folder}/shown.json"')
-
-
-@pytest.mark.parametrize("name", [NAME, "Durable.SDK"])
-def test_an_image_with_exactly_this_wheel_is_taken(
-    bin_folder: Path, name: str
-) -> None:
-    pip_shows(bin_folder, name, sha256=WHEEL.sha256)
-    sdk.check_image(WHEEL, "sha256:image")
-
-
-@pytest.mark.parametrize(
-    ("name", "direct_url"),
-    [
-        (NAME, {"sha256": "c" * 64}),
-        (NAME, {}),
-        ("other-sdk", {"sha256": WHEEL.sha256}),
-    ],
-    ids=["another wheel", "from the index", "not at all"],
-)
-def test_an_image_without_this_wheel_is_refused(
-    bin_folder: Path, name: str, direct_url: dict[str, str]
-) -> None:
-    pip_shows(bin_folder, name, **direct_url)
-    says = "^the image does not hold durable-sdk 3.1.0 of SDK_SOURCE: "
-    with pytest.raises(GateError, match=says):
-        sdk.check_image(WHEEL, "sha256:image")
-
-
-def test_an_image_without_pip_is_refused(bin_folder: Path) -> None:
-    write_docker(bin_folder, "echo 'pip: not found' >&2; exit 127")
-    says = "^the image's pip cannot list its packages: pip: not found"
-    with pytest.raises(GateError, match=says):
-        sdk.check_image(WHEEL, "sha256:image")
 
 
 # --- in the functions under test

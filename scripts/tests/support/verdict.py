@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from gate import images, settings, workspace
-from gate.images import Candidate
 from gate.model import Image, Requirements, Verdict
 from gate.sdk import Wheel
 
@@ -61,8 +60,7 @@ def leave_candidate(
     image: Image, made_with: settings.Settings, wheel: Wheel | None = None
 ) -> None:
     """Write candidate.json, as `make image` does with these settings."""
-    made_by = images.made_by(made_with)
-    images.write_candidate(Candidate(image, made_by, wheel))
+    images.save_candidate(image, made_with, wheel)
 
 
 def leave_verdict(
