@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gate import workspace
-from gate.programs import without_secrets
+from gate.programs import GateError, without_secrets
 from gate.settings import Settings, Words
 
 SCHEMA = 4
@@ -263,8 +263,11 @@ def load(platform: str) -> Verdict:
 
 
 def load_file(path: Path) -> Verdict:
-    """Read a verdict.json of this version of the gate."""
-    value = workspace.read_result(path, remedy="run `make compat` there")
+    """Read a verdict.json. Raises GateError unless it is of this gate's version."""
+    remedy = "run `make compat` there"
+    value = workspace.read_result(path, remedy=remedy)
+    if value.get("schema") != SCHEMA:
+        raise GateError(f"{path} has schema {value.get('schema')}: {remedy}")
     return Verdict(
         requirements=Requirements.from_json(value["requirements"]),
         candidate=Image(**value["candidate"]),

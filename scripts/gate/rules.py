@@ -2,7 +2,8 @@
 
 1. Every pytest process ended by itself, with exit code 0 or with 1 and a failed test, and reported
    a result for each collected test.
-2. Every entry of SAMCLI_TESTS existed and had a test that passed; no test failed.
+2. Every entry of SAMCLI_TESTS existed and had a test that passed, unless all of its tests are set
+   aside; no test failed.
 3. At least COMPAT_MIN_PASSED tests passed, and at least one. Skipped tests are named and do not
    count.
 4. For each file with a passed test the candidate was started, by image id, and answered. No other
@@ -71,7 +72,9 @@ def _strict(required: Requirements, run: Run) -> Iterator[str]:
     for entry in required.samcli_tests:
         tests = [test for test in run.counted if covers(entry, test.id)]
         of_entry = {test.id for test in tests if test.outcome == "passed"}
-        if not of_entry:
+        is_set_aside = any(covers(entry, test_id) for test_id in run.set_aside)
+        # All of an entry can be set aside: start_api's file has one test.
+        if not of_entry and (tests or not is_set_aside):
             yield f"{entry}: no test passed ({counted(test.outcome for test in tests)})"
         passed |= of_entry
     least = max(required.compat_min_passed, 1)

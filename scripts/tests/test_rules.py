@@ -293,8 +293,24 @@ def test_a_test_that_is_set_aside_is_no_pass_either() -> None:
     run = good()
     known = tuple(f"{test.id}@2026-03-01" for test in run.tests[2:])
     assert reasons(run, samcli_known_failures=known) == [
-        f"{B}: no test passed (no result)",
-        "Only 2 tests passed; COMPAT_MIN_PASSED requires 3",
+        "Only 2 tests passed; COMPAT_MIN_PASSED requires 3"
+    ]
+
+
+@pytest.mark.usefixtures("late_in_the_day")
+def test_all_tests_of_a_file_can_be_set_aside_and_not_all_but_the_skipped_ones() -> (
+    None
+):
+    run = good()
+    tests = [test for test in run.tests if test.file == B]
+    known = [f"{test.id}@2026-03-01" for test in tests]
+    for test in tests:
+        test.outcome = "failed"
+    least = {"compat_min_passed": 1}
+    assert reasons(run, samcli_known_failures=tuple(known), **least) == []
+    tests[0].outcome = "skipped"
+    assert reasons(run, samcli_known_failures=tuple(known[1:]), **least) == [
+        f"{B}: no test passed (1 skipped)"
     ]
 
 
@@ -411,5 +427,5 @@ def test_a_verdict_of_another_version_is_refused(
 ) -> None:
     path = tmp_path / "linux-amd64/verdict.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | other))
-    with pytest.raises(GateError, match=r": run `make compat` again$"):
+    with pytest.raises(GateError, match=r": run `make compat` there$"):
         model.load(verdict.candidate.platform)
