@@ -31,9 +31,13 @@ def docker_environment() -> dict[str, str]:
     The SDK's own `from_env()` knows variables, not contexts (FACTS.md#docker-contexts).
     """
     current = context()
-    variables = {"DOCKER_HOST": current["Endpoints"]["docker"]["Host"]}
+    endpoint = current["Endpoints"]["docker"]
+    variables = {"DOCKER_HOST": endpoint["Host"]}
     if current["TLSMaterial"].get("docker"):
-        variables["DOCKER_TLS_VERIFY"] = "1"
+        # Empty: encrypted, and not verified.
+        variables["DOCKER_TLS_VERIFY"] = (
+            "" if endpoint["SkipTLSVerify"] else "1"
+        )
         variables["DOCKER_CERT_PATH"] = (
             f"{current['Storage']['TLSPath']}/docker"
         )

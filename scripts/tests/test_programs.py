@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from docker.utils import kwargs_from_env
 
 from gate import engine, programs
 from gate.programs import GateError
@@ -108,6 +109,28 @@ def test_a_context_with_tls_hands_on_its_certificates(remote: Path) -> None:
     # Under the names that docker's SDK looks for.
     for name in ("ca.pem", "cert.pem", "key.pem"):
         assert (folder / name).read_text() == (remote / name).read_text()
+
+
+def test_a_context_that_skips_the_check_of_the_engines_certificate_still_does(
+    remote: Path,
+) -> None:
+    """As docker's SDK, and with it aws-sam-cli, reads these variables: `verify` is False."""
+    subprocess.run(
+        [
+            "docker",
+            "context",
+            "update",
+            "remote",
+            f"--docker=host=tcp://engine.example:2376,skip-tls-verify=true,"
+            f"cert={remote}/cert.pem,key={remote}/key.pem",
+        ],
+        check=True,
+    )
+    variables = engine.docker_environment()
+    assert variables["DOCKER_TLS_VERIFY"] == ""
+    tls = kwargs_from_env(environment=variables)["tls"]
+    assert tls.cert
+    assert tls.verify is False
 
 
 def test_the_callers_engine_wins_over_the_context(
