@@ -238,9 +238,9 @@ def note_changes(verdict: Verdict) -> None:
     The verdict is not changed on disk: another machine has another history.
     """
     for run in verdict.runs:
-        name = re.sub("[^A-Za-z0-9.]+", "-", run.ref)
         platform = verdict.candidate.platform.replace("/", "-")
-        path = workspace.CACHE / "green" / f"{platform}-{name}.json"
+        name = f"{platform}-{workspace.file_name(run.ref)}.json"
+        path = workspace.CACHE / "green" / name
         now = _versions(verdict, run)
         try:
             before = workspace.read_json(path, remedy="")

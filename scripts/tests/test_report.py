@@ -321,7 +321,7 @@ def test_the_first_regression_can_be_repeated(
     assert dict(word.split("=", 1) for word in words) == {
         "EMULATOR_IMAGE": "sha256:good",
         "SAMCLI_SOURCE": "https://example.com/sam.git",
-        "SAMCLI_REFS": "develop",
+        "SAMCLI_REFS": f"develop@{run.commit}",
         "SAMCLI_COMPARED_REFS": "",
         "SAMCLI_TESTS": f"tests/test_a.py::T::{repeated_test}",
         "COMPAT_MIN_PASSED": "1",
@@ -345,7 +345,7 @@ def test_all_that_failed_can_be_repeated_for_each_aws_sam_cli() -> None:
     ]
     # Cases whose ids have a space are repeated together, once.
     assert [
-        (command["SAMCLI_REFS"], command["SAMCLI_TESTS"])
+        (command["SAMCLI_REFS"].partition("@")[0], command["SAMCLI_TESTS"])
         for command in of_commands
     ] == [
         ("develop", f"{test}p"),
@@ -388,4 +388,5 @@ def test_a_reader_of_a_jobs_page_repeats_it_with_an_image_of_their_own(
 ) -> None:
     monkeypatch.setenv("CI", "true")
     (command,) = repeated(verdict_of(run_with("regression")))
-    assert command[:3] == ["make", "compat", "SAMCLI_REFS=develop"]
+    assert command[:2] == ["make", "compat"]
+    assert not [word for word in command if word.startswith("EMULATOR_IMAGE=")]
