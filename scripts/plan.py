@@ -2,17 +2,16 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 
-from gate import emulator, git, release, samcli
+from gate import emulator, git, samcli
 from gate.cli import github_output, run_main
 from gate.programs import GateError
 from gate.rows import Row
 from gate.samcli import SamCli
 from gate.settings import Settings, load, path_of, versions_in_tag
-from gate.workspace import ROOT
+from gate.workspace import OWN, ROOT, file_name
 
 # The gate's own files always count, whatever GATED_PATHS says.
 GATE_FILES = [
@@ -61,7 +60,7 @@ PUBLISHED_WITH_SDK = Kind("published", "source")
 def main() -> int:
     """Print what is tested and why, and hand it on to the workflow. In doubt it is tested."""
     settings = with_inputs(load())
-    if os.environ.get("CI") and (committed := release.tracked()):
+    if os.environ.get("CI") and (committed := git.tracked(*OWN)):
         names = ", ".join(committed)
         raise GateError(f"{names} is committed: remove it from git")
     reasons = reasons_of(settings)
@@ -94,8 +93,8 @@ def main() -> int:
 
 def with_inputs(settings: Settings) -> Settings:
     """Return the settings with the refs that a manual run or a release names instead."""
-    refs = tuple(os.environ.get("INPUT_REFS", "").split())
-    compared_refs = tuple(os.environ.get("INPUT_COMPARED_REFS", "").split())
+    refs = os.environ.get("INPUT_REFS", "").split()
+    compared_refs = os.environ.get("INPUT_COMPARED_REFS", "").split()
     return replace(
         settings,
         samcli_refs=refs or settings.samcli_refs,
@@ -138,7 +137,7 @@ def _touching_the_emulator(base: str, settings: Settings) -> Iterator[str]:
         return
     folder = path_of(settings.emulator_source).resolve()
     dockerfile = os.path.relpath(folder / "Dockerfile", ROOT)
-    if dockerfile not in _committed(paths):
+    if dockerfile not in git.tracked(*paths):
         yield f"in doubt: GATED_PATHS does not cover {dockerfile}"
 
 
@@ -148,7 +147,7 @@ def _touching_the_sdk(base: str, settings: Settings) -> Iterator[str]:
     folder = os.path.relpath(path_of(settings.sdk_source).resolve(), ROOT)
     paths = [f":(literal){folder}"]
     yield from _changes(base, paths)
-    if not _committed(paths):
+    if not git.tracked(*paths):
         yield f"in doubt: SDK_SOURCE={settings.sdk_source} has no committed file"
 
 
@@ -165,13 +164,6 @@ def _changes(base: str, paths: list[str]) -> list[str]:
         cwd=ROOT,
         failure=f"BASE={base!r} cannot be compared with HEAD",
     ).splitlines()
-
-
-def _committed(paths: list[str]) -> list[str]:
-    listed = git.git(
-        "ls-files", "--", *paths, cwd=ROOT, failure="git ls-files failed"
-    )
-    return listed.splitlines()
 
 
 # --- what is tested?
@@ -230,7 +222,7 @@ def _unique_name(kind: Kind, sam_cli: SamCli, taken: set[str]) -> str:
     """Return a name that is not taken yet, without what an artifact's name must not have."""
     suffixes = [] if kind.image == "candidate" else [kind.image]
     suffixes += [] if kind.sdk == "released" else [kind.sdk]
-    ref = re.sub(r"[^a-zA-Z0-9._]+", "-", sam_cli.ref)
+    ref = file_name(sam_cli.ref)
     name = "-".join([ref, *suffixes])
     if name in taken:
         name = "-".join([ref, sam_cli.commit[:12], *suffixes])

@@ -69,20 +69,20 @@ def revision(folder: Path) -> str:
         (parent / ".git").exists() for parent in (folder, *folder.parents)
     ):
         return ""
-    git.git(
-        "rev-parse",
-        "--git-dir",
+    status = git.git(
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--untracked-files=normal",
         cwd=folder,
         failure=f"{folder}: git cannot read it",
     )
-    with contextlib.suppress(GateError):
-        commit = git.git(
-            "rev-parse", "HEAD", cwd=folder, failure="there is no commit yet"
-        )
-        status = ("status", "--porcelain", "--untracked-files=normal")
-        changes = git.git(*status, cwd=folder, failure="git status failed")
-        return f"{commit}-dirty" if changes else commit
-    return ""
+    commit = re.search("(?m)^# branch.oid ([0-9a-f]+)$", status)
+    if not commit:
+        # There is no commit yet.
+        return ""
+    is_dirty = re.search("(?m)^[^#]", status)
+    return f"{commit[1]}-dirty" if is_dirty else commit[1]
 
 
 def wheel_version(folder: Path) -> str:

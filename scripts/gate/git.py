@@ -35,6 +35,33 @@ def git(*arguments: str | Path, failure: str, cwd: Path | None = None) -> str:
     return call([*AS_COMMITTED, *arguments], failure=failure, cwd=cwd)
 
 
+def tracked(*paths: str) -> list[str]:
+    """Return the committed files below some paths of the gate's folder, as git's pathspecs."""
+    listed = git(
+        "ls-files",
+        "--",
+        *paths,
+        cwd=workspace.ROOT,
+        failure="git ls-files failed",
+    )
+    return listed.splitlines()
+
+
+def init(store: Path, hashes: str) -> None:
+    """Make an empty bare repository with the hashes of what will be fetched from or into it.
+
+    git cannot fetch from one kind into the other (pre-commit/pre-commit#3434).
+    """
+    git(
+        "init",
+        "--quiet",
+        "--bare",
+        f"--object-format={hashes}",
+        store,
+        failure="git init failed",
+    )
+
+
 def source(value: str) -> str:
     """Return a setting's git source: a URL as it is, a path made absolute."""
     return str(path_of(value)) if path_of(value).exists() else value
@@ -149,21 +176,9 @@ def worktree(url: str, commit: str, path: Path) -> Path:
 
 
 def _git_dir_option(url: str, commit: str) -> str:
-    """Return the --git-dir option of the bare repository that caches a URL. Create it if needed.
-
-    It has the hashes of what it is fetched from: git cannot fetch from one kind into the other
-    (pre-commit/pre-commit#3434).
-    """
+    """Return the --git-dir option of the bare repository that caches a URL. Create it if needed."""
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     store = workspace.CACHE / "git" / name
     if not (store / "HEAD").exists():
-        hashes = "sha256" if len(commit) == 64 else "sha1"
-        git(
-            "init",
-            "--quiet",
-            "--bare",
-            f"--object-format={hashes}",
-            store,
-            failure="git init failed",
-        )
+        init(store, "sha256" if len(commit) == 64 else "sha1")
     return f"--git-dir={store}"

@@ -64,16 +64,6 @@ class Requirements:
         values["samcli_source"] = without_secrets(settings.samcli_source)
         return cls(**values)
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Requirements":
-        """Return what `asdict` and JSON made of requirements: there a tuple is a list."""
-        words = {
-            name: tuple(each)
-            for name, each in value.items()
-            if isinstance(each, list)
-        }
-        return cls(**(value | words))
-
 
 @dataclass
 class TestResult:
@@ -269,7 +259,7 @@ def load_file(path: Path) -> Verdict:
     if value.get("schema") != SCHEMA:
         raise GateError(f"{path} has schema {value.get('schema')}: {remedy}")
     return Verdict(
-        requirements=Requirements.from_json(value["requirements"]),
+        requirements=Requirements(**value["requirements"]),
         candidate=Image(**value["candidate"]),
         runs=[_run_from_json(run) for run in value["runs"]],
         image_id_at_end=value["image_id_at_end"],

@@ -68,8 +68,8 @@ class Seen:
     crashed: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
-    clock_at_begin: float | None = None
-    clock_at_end: float | None = None
+    clock_at_begin: float = 0.0
+    clock_at_end: float = 0.0
     stop_reason: str = ""
 
 
@@ -155,7 +155,7 @@ def _read(reader: _Reader, stream: Any) -> None:
             elif event["Actor"]["ID"] == reader.watch.name:
                 ahead = event["timeNano"] / 1e9 - time.time()
                 seen.clock_at_end = ahead
-                if seen.clock_at_begin is None:
+                if not reader.marks:
                     seen.clock_at_begin = ahead
                 reader.marks += 1
                 # What comes after the end is of another run, such as the comparison.

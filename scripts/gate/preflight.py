@@ -7,7 +7,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from docker import DockerClient
@@ -112,15 +111,6 @@ def _pull_base_image(client: DockerClient) -> None:
     raise GateError(f"{BASE_IMAGE} cannot be pulled (see above): {remedy}")
 
 
-@dataclass(frozen=True)
-class Probed:
-    """What a container said: an answer, "" for none, and the last line that it printed."""
-
-    port: int
-    answer: str
-    printed: str
-
-
 def _fault(client: DockerClient, folder: Path) -> str:
     """Probe a folder; return why containers cannot use it, or "".
 
@@ -131,15 +121,13 @@ def _fault(client: DockerClient, folder: Path) -> str:
     why = "is it another machine, a folder that is not shared, or SELinux?"
     unseen = f"the engine cannot see {place}: {why}"
     try:
-        probed = _probe(client, folder)
+        answer = _probe(client, folder)
     except APIError as error:
         # Docker Desktop's words for a folder that is not shared.
         if re.search("mounts denied", str(error), re.IGNORECASE):
             return unseen
         raise
-    if not probed.answer:
-        raise GateError(_why_no_answer(probed))
-    step, _, reason = probed.answer.partition(" ")
+    step, _, reason = answer.partition(" ")
     if step == "host":
         raise GateError(
             f"a container cannot reach this machine by host.docker.internal ({reason}): "
@@ -157,7 +145,8 @@ def _fault(client: DockerClient, folder: Path) -> str:
     return unseen if step == "read" else ""
 
 
-def _probe(client: DockerClient, folder: Path) -> Probed:
+def _probe(client: DockerClient, folder: Path) -> str:
+    """Return what a container answers: "ok", or the step that failed and why."""
     (folder / "probe").touch()
     port = environment.reserve_port()
     name = f"{workspace.CLONE}-preflight"
@@ -175,14 +164,16 @@ def _probe(client: DockerClient, folder: Path) -> Probed:
             detach=True,
         )
         answer = _answer(port)
+        if answer:
+            return answer
         printed = container.logs(tail=1).decode(errors="replace").strip()
-        return Probed(port, answer, printed)
+        raise GateError(_why_no_answer(port, printed))
     finally:
         engine.remove_container(client, name)
 
 
-def _why_no_answer(probed: Probed) -> str:
-    if "exec format error" in probed.printed:
+def _why_no_answer(port: int, printed: str) -> str:
+    if "exec format error" in printed:
         # The functions under test are x86_64 (FACTS.md#amd64-functions).
         remedy = (
             "docker run --privileged --rm tonistiigi/binfmt --install amd64"
@@ -190,14 +181,12 @@ def _why_no_answer(probed: Probed) -> str:
         return (
             f"this engine cannot run the functions under test, x86_64: {remedy}"
         )
-    why = f"is the engine on another machine, or is there a firewall? {probed.printed}"
-    return (
-        f"a container's port {probed.port} does not answer on 127.0.0.1: {why}"
-    )
+    why = f"is the engine on another machine, or is there a firewall? {printed}"
+    return f"a container's port {port} does not answer on 127.0.0.1: {why}"
 
 
 def _answer(port: int) -> str:
-    """Return what the probe answers, "" for nothing: "ok", or the step that failed and why."""
+    """Return what the probe answers, "" for nothing."""
     deadline = time.monotonic() + PROBE_TIMEOUT
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection(

@@ -18,7 +18,7 @@ from gate import (
     sdk,
     workspace,
 )
-from gate.git import git
+from gate.git import git, tracked
 from gate.images import Candidate
 from gate.model import Image, Requirements, Verdict
 from gate.programs import GateError
@@ -77,17 +77,6 @@ class Release:
         return set(self.members.values()) == {manifest.digest}
 
 
-def tracked() -> list[str]:
-    """Return what is committed of .env, .cache and .compat: it would steer a release."""
-    listing = git(
-        "ls-files",
-        *workspace.OWN,
-        cwd=workspace.ROOT,
-        failure="git ls-files failed",
-    )
-    return listing.splitlines()
-
-
 def judge(settings: Settings, release_tag: str) -> Release:
     """Judge every platform's verdict again, by what is committed. Raises RefusedError."""
     committed = load_committed()
@@ -121,7 +110,10 @@ def judge(settings: Settings, release_tag: str) -> Release:
 
 
 def _reasons_against_clone() -> list[str]:
-    reasons = [f"{path} is committed: remove it from git" for path in tracked()]
+    reasons = [
+        f"{path} is committed: remove it from git"
+        for path in tracked(*workspace.OWN)
+    ]
     status = ("status", "--porcelain", "--untracked-files=no", ".")
     changed = git(*status, cwd=workspace.ROOT, failure="git status failed")
     lines = changed.splitlines()
@@ -150,7 +142,7 @@ def _of_release(settings: Settings) -> Requirements:
     """Return the requirements without what never counts in a release, whatever is committed."""
     requirements = Requirements.of(settings)
     return replace(
-        requirements, samcli_known_failures=(), compat_sdk="released"
+        requirements, samcli_known_failures=[], compat_sdk="released"
     )
 
 

@@ -151,7 +151,7 @@ def repeat(verdict: Verdict, run: Run, tests: list[TestResult]) -> str:
         command.append(f"EMULATOR_IMAGE={image}")
     command += [
         "compat",
-        f"SAMCLI_REFS={run.ref}",
+        f"SAMCLI_REFS={run.ref}@{run.commit}",
         "SAMCLI_COMPARED_REFS=",
         f"SAMCLI_SOURCE={verdict.requirements.samcli_source}",
         f"SAMCLI_TESTS={' '.join(dict.fromkeys(ids))}",

@@ -114,4 +114,4 @@ def _faults(row: Row, verdict: Verdict, first: Verdict) -> Iterator[str]:
 
 
 def _without_refs(requirements: Requirements) -> Requirements:
-    return replace(requirements, samcli_refs=(), samcli_compared_refs=())
+    return replace(requirements, samcli_refs=[], samcli_compared_refs=[])

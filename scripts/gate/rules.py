@@ -175,5 +175,5 @@ def missing_requirements(
 
 
 def _in_words(value: str | int | Words) -> str:
-    text = " ".join(value) if isinstance(value, tuple) else str(value)
+    text = " ".join(value) if isinstance(value, list) else str(value)
     return text or "empty"

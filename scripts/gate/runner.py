@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import math
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -147,7 +146,7 @@ def run(
         only_regressions_count=sam_cli.only_regressions_count,
         set_aside=rules.set_aside(settings.samcli_known_failures),
     )
-    label = f"{re.sub('[^A-Za-z0-9.]+', '-', run.ref)}-{run.commit[:7]}"
+    label = f"{workspace.file_name(run.ref)}-{run.commit[:7]}"
     label += ".published" if published else ""
     logs = workspace.results_folder(image.platform) / "logs" / label
     logs.mkdir(parents=True)
@@ -526,8 +525,7 @@ def _wait(suite: Suite, process: "subprocess.Popen[bytes]") -> int | None:
 def _add_evidence(suite: Suite, run: Run) -> None:
     """Add to each shard which images were started for it, and to each test what they answered."""
     seen = suite.seen
-    clock_at_begin = seen.clock_at_begin or 0.0
-    drift = (seen.clock_at_end or 0.0) - clock_at_begin
+    drift = seen.clock_at_end - seen.clock_at_begin
     can_join = abs(drift) <= MAX_CLOCK_DRIFT
     if not can_join:
         moved = f"the engine's clock moved by {drift:.0f} s"
@@ -548,7 +546,7 @@ def _add_evidence(suite: Suite, run: Run) -> None:
         )
         if can_join:
             tests = [test for test in run.tests if test.shard == shard.name]
-            _join_answers(tests, answers, clock_at_begin)
+            _join_answers(tests, answers, seen.clock_at_begin)
 
 
 def _join_answers(

@@ -112,7 +112,7 @@ def _install(home: Path, python: str, url: str, commit: str) -> None:
     install = [UV, "pip", "install", "--python=venv", "--compile-bytecode"]
     stream(
         [*install, "-e", "./src[dev]", "pytest"],
-        failure="installing aws-sam-cli failed: check SAMCLI_REFS and the network connection",
+        failure="installing aws-sam-cli failed: check the network connection and SAMCLI_REFS",
         cwd=home,
         env=environ,
     )

@@ -34,7 +34,7 @@ NEVER_EMPTY = [
 ]
 KNOWN_FAILURE = re.compile(r"(\S+::\S+)@([0-9]{4}-[0-9]{2}-[0-9]{2})")
 # Separated by spaces in the file, each of them once.
-Words = tuple[str, ...]
+Words = list[str]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load() -> Settings:
     settings = _checked(files | _known(os.environ, "the environment"))
     if os.environ.get("GITHUB_EVENT_NAME") == "release":
         # A release sets no test aside.
-        return replace(settings, samcli_known_failures=())
+        return replace(settings, samcli_known_failures=[])
     return settings
 
 
@@ -182,7 +182,7 @@ def _checked(values: Mapping[str, str]) -> Settings:
         name.lower(): _parsed(name, value) for name, value in values.items()
     }
     tests = map(_normal_path, values["SAMCLI_TESTS"].split())
-    parsed["samcli_tests"] = tuple(dict.fromkeys(tests))
+    parsed["samcli_tests"] = list(dict.fromkeys(tests))
     settings = Settings(**parsed)  # type: ignore[arg-type]
     if not settings.samcli_refs + settings.samcli_compared_refs:
         raise GateError(
@@ -220,7 +220,7 @@ def _parsed(name: str, value: str) -> str | int | Words | None:
     if kind is str:
         return value
     if kind == Words:
-        return tuple(dict.fromkeys(value.split()))
+        return list(dict.fromkeys(value.split()))
     if kind == int | None and not value:
         return None
     if kind is bool and value not in ("0", "1"):

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import platform as machine
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,11 @@ VERSION = (ROOT / "scripts/VERSION").read_text().strip()
 def results_folder(platform: str) -> Path:
     """Return the folder of a platform's results. Who writes a file there makes it."""
     return COMPAT / platform.replace("/", "-")
+
+
+def file_name(ref: str) -> str:
+    """Return a ref of git as it may stand in names of files and artifacts."""
+    return re.sub("[^A-Za-z0-9._]+", "-", ref)
 
 
 def delete_verdicts() -> None:

@@ -84,8 +84,8 @@ def test_green_verdicts_by_the_committed_settings_may_be_published(
             lambda v: require(v, samcli_source="https://fork"),
             "SAMCLI_SOURCE was ",
         ),
-        (lambda v: require(v, samcli_refs=()), "SAMCLI_REFS was "),
-        (lambda v: require(v, samcli_tests=("x",)), "SAMCLI_TESTS was "),
+        (lambda v: require(v, samcli_refs=[]), "SAMCLI_REFS was "),
+        (lambda v: require(v, samcli_tests=["x"]), "SAMCLI_TESTS was "),
         (lambda v: require(v, compat_sdk="source"), "COMPAT_SDK was source"),
         # Its own requirement, which the runs do not meet.
         (

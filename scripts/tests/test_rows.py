@@ -55,8 +55,8 @@ def wanted(
     work_in(monkeypatch, tmp_path)
     return replace(
         settings.load_committed(),
-        samcli_refs=("develop", "latest"),
-        samcli_compared_refs=("latest:2",),
+        samcli_refs=["develop", "latest"],
+        samcli_compared_refs=["latest:2"],
     )
 
 
@@ -79,7 +79,7 @@ def good_run(row: Row, wanted: settings.Settings) -> Run:
 
 
 def verdict_of(
-    runs: list[Run], refs: tuple[str, ...], compared: tuple[str, ...]
+    runs: list[Run], refs: list[str], compared: list[str]
 ) -> Verdict:
     """Return a green verdict of some runs."""
     required = replace(
@@ -99,8 +99,8 @@ def leave(
     """Write the verdict of a row as its job leaves it, green or changed."""
     run = good_run(row, wanted)
     run.requested_as = [row.refs or row.compared_refs]
-    refs = tuple(row.refs.split())
-    verdict = verdict_of([run], refs, tuple(row.compared_refs.split()))
+    refs = row.refs.split()
+    verdict = verdict_of([run], refs, row.compared_refs.split())
     change(verdict)
     verdict.save()
     folder = f"rows/compat-{row.platform}-{row.name}/{row.platform}"
@@ -128,7 +128,7 @@ def test_joined_rows_are_the_verdict_of_one_run(
     for run, row in zip(runs, ROWS, strict=True):
         run.requested_as = row.requested_as.split()
     assert rows.join(ROWS, wanted) == verdict_of(
-        runs, ("develop", "latest"), ("latest:2",)
+        runs, ["develop", "latest"], ["latest:2"]
     )
 
 

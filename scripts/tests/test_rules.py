@@ -28,10 +28,10 @@ A = "tests/test_a.py"
 B = "tests/test_b.py"
 REQUIRED = Requirements(
     samcli_source="https://example.com/sam.git",
-    samcli_refs=("develop",),
-    samcli_compared_refs=("v1.0.0",),
-    samcli_tests=(A, B),
-    samcli_known_failures=(f"{A}::test_old@2026-03-01",),
+    samcli_refs=["develop"],
+    samcli_compared_refs=["v1.0.0"],
+    samcli_tests=[A, B],
+    samcli_known_failures=[f"{A}::test_old@2026-03-01"],
     compat_sdk="released",
     compat_min_passed=3,
     compat_reruns=1,
@@ -272,7 +272,7 @@ def test_a_known_failure_does_not_count_until_its_day_is_over(
     run = good(ref)
     fail(run, "regression")
     known = f"{run.tests[-1].id}@{day}"
-    assert reasons(run, samcli_known_failures=(known,)) == []
+    assert reasons(run, samcli_known_failures=[known]) == []
 
 
 @pytest.mark.usefixtures("late_in_the_day")
@@ -283,7 +283,7 @@ def test_a_known_failure_is_red_after_its_day(ref: str, shown: str) -> None:
     run = good(ref)
     fail(run, "regression")
     known = f"{run.tests[-1].id}@2026-02-28"
-    assert reasons(run, samcli_known_failures=(known,)) == [
+    assert reasons(run, samcli_known_failures=[known]) == [
         f"1 of 5 tests failed: {shown}"
     ]
 
@@ -291,7 +291,7 @@ def test_a_known_failure_is_red_after_its_day(ref: str, shown: str) -> None:
 @pytest.mark.usefixtures("late_in_the_day")
 def test_a_test_that_is_set_aside_is_no_pass_either() -> None:
     run = good()
-    known = tuple(f"{test.id}@2026-03-01" for test in run.tests[2:])
+    known = [f"{test.id}@2026-03-01" for test in run.tests[2:]]
     assert reasons(run, samcli_known_failures=known) == [
         "Only 2 tests passed; COMPAT_MIN_PASSED requires 3"
     ]
@@ -307,9 +307,9 @@ def test_all_tests_of_a_file_can_be_set_aside_and_not_all_but_the_skipped_ones()
     for test in tests:
         test.outcome = "failed"
     least = {"compat_min_passed": 1}
-    assert reasons(run, samcli_known_failures=tuple(known), **least) == []
+    assert reasons(run, samcli_known_failures=known, **least) == []
     tests[0].outcome = "skipped"
-    assert reasons(run, samcli_known_failures=tuple(known[1:]), **least) == [
+    assert reasons(run, samcli_known_failures=known[1:], **least) == [
         f"{B}: no test passed (1 skipped)"
     ]
 
@@ -319,7 +319,7 @@ def test_only_the_named_test_is_set_aside() -> None:
     run = good()
     fail(run, "regression", "regression")
     known = f"{run.tests[-1].id}@2026-03-01"
-    assert reasons(run, samcli_known_failures=(known,)) == [
+    assert reasons(run, samcli_known_failures=[known]) == [
         "1 of 5 tests failed: 1 regression"
     ]
 
@@ -331,12 +331,12 @@ def test_only_the_named_test_is_set_aside() -> None:
     ("name", "used"),
     [
         ("samcli_source", "https://example.com/fork.git"),
-        ("samcli_refs", ("mine",)),
-        ("samcli_compared_refs", ()),
-        ("samcli_tests", (f"{A}::test_1", B)),
+        ("samcli_refs", ["mine"]),
+        ("samcli_compared_refs", []),
+        ("samcli_tests", [f"{A}::test_1", B]),
         (
             "samcli_known_failures",
-            (*REQUIRED.samcli_known_failures, f"{A}::test_1@2099-01-01"),
+            [*REQUIRED.samcli_known_failures, f"{A}::test_1@2099-01-01"],
         ),
         ("compat_sdk", "source"),
         ("compat_min_passed", 2),
@@ -355,9 +355,9 @@ def test_a_run_that_required_less_is_refused_by_the_settings_name(
 @pytest.mark.parametrize(
     "used",
     [
-        {"samcli_refs": ("develop", "v1.0.0"), "samcli_compared_refs": ()},
-        {"samcli_tests": (A, B, "c.py")},
-        {"samcli_known_failures": ()},
+        {"samcli_refs": ["develop", "v1.0.0"], "samcli_compared_refs": []},
+        {"samcli_tests": [A, B, "c.py"]},
+        {"samcli_known_failures": []},
         {"compat_min_passed": 4},
         {"compat_reruns": 0},
     ],

@@ -94,7 +94,7 @@ class WithoutEngine:
 
     def run(self, tests: str = TESTS, **settings: Any) -> Run:
         """Run a test file under the name FILE."""
-        given: dict[str, Any] = {"samcli_tests": (FILE,), "compat_jobs": 2}
+        given: dict[str, Any] = {"samcli_tests": [FILE], "compat_jobs": 2}
         changed = dataclasses.replace(self.settings, **(given | settings))
         source = self.folder / "samcli/src"
         (source / "tests").mkdir(parents=True)
@@ -193,7 +193,7 @@ def test_an_entry_of_samcli_tests_names_a_file_or_a_test(
     without_engine: WithoutEngine, entries: str, selected: list[str]
 ) -> None:
     named = entries.replace("FILE", FILE).split()
-    run = without_engine.run(samcli_tests=tuple(named))
+    run = without_engine.run(samcli_tests=list(named))
     assert [test.id for test in run.tests] == [
         f"{FILE}::{name}" for name in selected
     ]
@@ -206,14 +206,14 @@ def test_a_test_id_that_does_not_exist_is_an_error(
     entry = f"{FILE}::test_god"
     error = f"^SAMCLI_TESTS: {entry} names no test of aws-sam-cli develop$"
     with pytest.raises(GateError, match=error):
-        without_engine.run(samcli_tests=(FILE, entry))
+        without_engine.run(samcli_tests=[FILE, entry])
 
 
 def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
     without_engine: WithoutEngine,
 ) -> None:
     """aws-sam-cli has moved it, and nothing of it is tested there."""
-    run = without_engine.run(samcli_tests=(FILE, "tests/test_gone.py::test_x"))
+    run = without_engine.run(samcli_tests=[FILE, "tests/test_gone.py::test_x"])
     assert run.problems == [
         "tests/test_gone.py::test_x does not exist in this aws-sam-cli: was it moved?"
     ]

@@ -47,7 +47,7 @@ def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATOR_PREBUILD", "")
     found = load()
     assert (found.samcli_refs, found.emulator_tag) == (
-        ("v1.160.0", "latest:3"),
+        ["v1.160.0", "latest:3"],
         "${HOME}",
     )
     assert (
@@ -65,7 +65,7 @@ def test_what_is_committed_is_neither_env_nor_the_environment(
     committed = settings.load_committed()
     assert (committed.compat_min_passed, committed.samcli_refs) == (
         36,
-        ("develop",),
+        ["develop"],
     )
 
 
@@ -121,7 +121,7 @@ def test_a_line_of_another_program_is_no_error_and_is_never_printed(
 ) -> None:
     text = f"COMPAT_RERUNS=3\n{line} # é\nSAMCLI_REFS=mine\n"
     (root / ".env").write_bytes(codecs.BOM_UTF8 + text.encode("latin-1"))
-    assert (load().compat_reruns, load().samcli_refs) == (3, ("mine",))
+    assert (load().compat_reruns, load().samcli_refs) == (3, ["mine"])
     assert SECRET not in "".join(capfd.readouterr()) + caplog.text
     assert refused(root, f"{line}\nCOMPAT_RERUNS=x\n").startswith(
         "COMPAT_RERUNS=x: "
@@ -151,8 +151,8 @@ def test_a_glob_that_guards_nothing_is_an_error(root: Path, glob: str) -> None:
 def test_refs_may_be_compared_ones_only_and_not_missing(root: Path) -> None:
     (root / ".env").write_text("SAMCLI_REFS=\nSAMCLI_COMPARED_REFS=develop\n")
     assert (load().samcli_refs, load().samcli_compared_refs) == (
-        (),
-        ("develop",),
+        [],
+        ["develop"],
     )
     assert "SAMCLI_REFS and SAMCLI_COMPARED_REFS are both empty" in refused(
         root, "SAMCLI_REFS=\n"
@@ -192,15 +192,15 @@ def test_a_setting_below_empty_lines_and_values_of_several_lines_is_read(
 ) -> None:
     text = 'TOKEN="a\nb"\r\n\n \n\x85\n  export SAMCLI_REFS="mine\nyours"\n'
     (root / ".env").write_text(text, newline="")
-    assert list(load().samcli_refs) == ["mine", "yours"]
+    assert load().samcli_refs == ["mine", "yours"]
 
 
 def test_a_value_in_quotes_may_have_several_lines(root: Path) -> None:
     tests = "SAMCLI_TESTS='tests/a.py\n  tests/b.py'\n"
     (root / ".env").write_text(f"{tests}SAMCLI_REFS=mine\n")
     found = load()
-    assert found.samcli_tests == ("tests/a.py", "tests/b.py")
-    assert found.samcli_refs == ("mine",)
+    assert found.samcli_tests == ["tests/a.py", "tests/b.py"]
+    assert found.samcli_refs == ["mine"]
 
 
 NUMBERS = ["COMPAT_MIN_PASSED", "COMPAT_RERUNS", "COMPAT_TIMEOUT"]
@@ -239,10 +239,10 @@ def test_a_path_of_samcli_tests_may_be_written_in_each_usual_way(
 ) -> None:
     ways = "./tests/x.py tests//x.py tests/x.py tests/./x.py::T::test_a[./b//c]"
     (root / ".env").write_text(f"SAMCLI_TESTS='{ways}'\n")
-    assert load().samcli_tests == (
+    assert load().samcli_tests == [
         "tests/x.py",
         "tests/x.py::T::test_a[./b//c]",
-    )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from gate import workspace
 from gate.cli import run_main
-from gate.git import git
+from gate.git import git, init
 from gate.programs import GateError, stream
 from gate.workspace import ROOT
 
@@ -189,21 +189,13 @@ def keep_out_of_images(host: Path) -> None:
 def merge(host: Path, old: Path, new: Path) -> None:
     """Stage the difference between two exports in the host, merged by git."""
     store = new.with_name("store")
-    # git does not fetch from a repository with other hashes (pre-commit/pre-commit#3434).
     hashes = git(
         "rev-parse",
         "--show-object-format",
         cwd=host,
         failure="git rev-parse failed",
     )
-    git(
-        "init",
-        "--quiet",
-        "--bare",
-        f"--object-format={hashes}",
-        store,
-        failure="git init failed",
-    )
+    init(store, hashes)
     for tree in (old, new):
         commit_export(tree, store)
     git(
