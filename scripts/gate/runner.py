@@ -56,6 +56,12 @@ MACHINE_FAULTS = {
     "disk quota exceeded": "the disk's quota is full: free some space",
     # rust-lang/crater#484
     "cannot allocate memory": TOO_LITTLE_MEMORY,
+    # Of a `sam build`, before any emulator is started: pip did not get the packages, in most cases
+    # since the index does not answer (alteryx/evalml#1008, pypa/pip#9190).
+    "pythonpipbuilder:resolvedependencies - ": (
+        "what the functions under test need cannot be installed: "
+        "check the network connection and pip's settings"
+    ),
     # aws/aws-sam-cli#8427
     "minimum supported api version": "this aws-sam-cli is too old for this Docker engine",
 }

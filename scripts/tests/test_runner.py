@@ -238,6 +238,10 @@ def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
             "develop: memory may be short: close other programs, or set COMPAT_JOBS",
         ),
         (
+            "Error: PythonPipBuilder:ResolveDependencies - Could not satisfy x",
+            "develop: what the functions under test need cannot be installed: check ",
+        ),
+        (
             "client version 1.35 is too old. Minimum supported API version is 1.44",
             "develop: this aws-sam-cli is too old for this Docker engine (see ",
         ),
