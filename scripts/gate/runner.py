@@ -62,6 +62,10 @@ MACHINE_FAULTS = {
         "what the functions under test need cannot be installed: "
         "check the network connection and pip's settings"
     ),
+    # Of aws-sam-cli, which takes the local image if it cannot pull one (FACTS.md#pulls-its-tag).
+    "failed to pull emulator image": (
+        "the image's tag was removed during the run, as by `docker image prune`: run it again"
+    ),
     # aws/aws-sam-cli#8427
     "minimum supported api version": "this aws-sam-cli is too old for this Docker engine",
 }

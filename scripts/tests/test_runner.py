@@ -242,6 +242,10 @@ def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
             "develop: what the functions under test need cannot be installed: check ",
         ),
         (
+            "Error: Failed to pull emulator image repo/emulator:pr-1: 404",
+            "develop: the image's tag was removed during the run, as by ",
+        ),
+        (
             "client version 1.35 is too old. Minimum supported API version is 1.44",
             "develop: this aws-sam-cli is too old for this Docker engine (see ",
         ),
