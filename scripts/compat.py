@@ -18,6 +18,7 @@ from gate import (
 from gate.cli import run_main
 from gate.images import Candidate
 from gate.model import Requirements, Run, Verdict
+from gate.programs import GateError
 from gate.settings import Settings, load
 
 
@@ -32,11 +33,17 @@ def main() -> int:
         candidate = images.load_candidate(platform)
         images.check_tag(client, candidate.image)
         runs = run_all(client, settings, candidate)
+        image_id_at_end = engine.image_id(client, candidate.image.reference)
+        if not image_id_at_end:
+            raise GateError(
+                f"{candidate.image.reference} was removed during the run, as by "
+                "`docker image prune`: run `make compat` again"
+            )
         verdict = Verdict(
             requirements=Requirements.of(settings),
             candidate=candidate.image,
             runs=runs,
-            image_id_at_end=engine.image_id(client, candidate.image.reference),
+            image_id_at_end=image_id_at_end,
         )
         verdict.reasons = rules.reasons_against(verdict.requirements, verdict)
         verdict.save()

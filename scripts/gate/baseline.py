@@ -30,7 +30,8 @@ def compare(
 ) -> Comparison:
     """Run the failed tests with the published image, and return whose fault each failure is.
 
-    If that cannot be done, every failure stays "unknown" and the verdict red.
+    If that cannot be done, every failure stays "unknown" and the verdict red; of a compared ref it
+    is an error.
     """
     failed = {test.id: test for test in run.failed}
     if not failed:
@@ -54,6 +55,9 @@ def compare(
             published=True,
         )
     except (GateError, OSError) as error:
+        # Its verdict depends on the comparison alone: it is not red for a registry or a disk.
+        if run.only_regressions_count:
+            raise
         comparison.error = str(error)
         return comparison
     comparison.error = "; ".join([*other.problems, *other.unexpected])

@@ -21,6 +21,8 @@ from gate.workspace import PREFIX
 EVENT_TIMEOUT = 120.0
 # Seconds that an emulator has after its SIGTERM, which it ignores (FACTS.md#ignores-sigterm).
 GRACE = 1.0
+# The exit code of a container by SIGKILL.
+KILLED = "137"
 EVENTS = {
     "event": ["create", "start", "kill", "die", "destroy"],
     "type": ["container", "volume"],
@@ -56,7 +58,8 @@ class Seen:
     """What the engine's events showed.
 
     `started` counts starts by shard and image id; `crashed`, by shard, containers that exited
-    although they had not been stopped. `unexpected` describes containers that can have answered a
+    although they had not been stopped; `killed` has the shards where it was by the system, which
+    does that where memory is short. `unexpected` describes containers that can have answered a
     shard and are not of the tested image, `strangers` others of its repository. `clock_at_begin`
     and `clock_at_end`: seconds that the engine's clock is ahead of ours. `stop_reason` is set once
     events can no longer be read, or the run was interrupted: every shard then stops.
@@ -66,6 +69,7 @@ class Seen:
         default_factory=lambda: defaultdict(Counter)
     )
     crashed: Counter[str] = field(default_factory=Counter)
+    killed: set[str] = field(default_factory=set)
     unexpected: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     clock_at_begin: float = 0.0
@@ -89,7 +93,8 @@ class _Container:
 class _Reader:
     """The thread that reads events, and the threads that it starts.
 
-    `marks` counts the events of the run's own volume: its creation and its removal.
+    `marks` counts the events of the run's own volume: its creation and its removal. The second one
+    must not come before the run `is_ending`.
     """
 
     watch: Watch
@@ -97,6 +102,7 @@ class _Reader:
     containers: dict[str, _Container] = field(default_factory=dict)
     followers: list[threading.Thread] = field(default_factory=list)
     marks: int = 0
+    is_ending: bool = False
 
 
 @contextlib.contextmanager
@@ -117,6 +123,7 @@ def monitor(watch: Watch) -> Iterator[Seen]:
         yield reader.seen
         # Before the clean-up, which would hide it.
         _raise_if_lost(reader.seen)
+        reader.is_ending = True
         # The volume too, and containers whose log would never end.
         engine.remove_leftovers(watch.client)
         _wait_for_mark(reader, 2)
@@ -140,7 +147,7 @@ def _wait_for_mark(reader: _Reader, number: int) -> None:
 
 def _raise_if_lost(seen: Seen) -> None:
     if seen.stop_reason:
-        remedy = "restart the engine and run again"
+        remedy = "run again; if it comes back, restart the engine"
         raise GateError(
             f"Lost the Docker event stream ({seen.stop_reason}): {remedy}"
         )
@@ -160,6 +167,10 @@ def _read(reader: _Reader, stream: Any) -> None:
                 reader.marks += 1
                 # What comes after the end is of another run, such as the comparison.
                 if reader.marks == 2:
+                    if not reader.is_ending:
+                        # ansible/ansible-dev-tools#789
+                        pruned = "the run's volume was removed, as by `docker volume prune`"
+                        seen.stop_reason = pruned
                     return
         seen.stop_reason = "the engine closed it"
     # Any error ends the monitoring, and then the run.
@@ -188,6 +199,8 @@ def _container_event(
             ).start()
     elif action == "die" and container.shard and not container.was_stopped:
         reader.seen.crashed[container.shard] += 1
+        if attributes.get("exitCode") == KILLED:
+            reader.seen.killed.add(container.shard)
 
 
 def _created(reader: _Reader, container_id: str, container: _Container) -> None:

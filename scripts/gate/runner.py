@@ -56,6 +56,8 @@ MACHINE_FAULTS = {
     "disk quota exceeded": "the disk's quota is full: free some space",
     # rust-lang/crater#484
     "cannot allocate memory": TOO_LITTLE_MEMORY,
+    # Of a function under test, as aws-sam-cli prints it.
+    "runtime exited with error: signal: killed": TOO_LITTLE_MEMORY,
     # Of a `sam build`, before any emulator is started: pip did not get the packages, in most cases
     # since the index does not answer (alteryx/evalml#1008, pypa/pip#9190).
     "pythonpipbuilder:resolvedependencies - ": (
@@ -114,12 +116,17 @@ class PytestRun:
 
 @dataclass(frozen=True)
 class ShardOutcome:
-    """What a shard leaves. `problem`: why its results are not complete."""
+    """What a shard leaves.
+
+    `problem`: why its results are not complete. `fault`: what of the machine, and not of the
+    candidate, can have made tests fail.
+    """
 
     result: ShardResult
     tests: Collection[TestResult]
     versions: dict[str, str]
     problem: str = ""
+    fault: str = ""
 
 
 def jobs(settings: Settings, client: DockerClient) -> int:
@@ -216,7 +223,8 @@ def _collect(suite: Suite, run: Run) -> list[str]:
         for test_id in record.get("collected", [])
     ]
     if ended.exit_code not in (0, NO_TESTS_COLLECTED):
-        _raise_if_machine_failed(suite, shard, ended)
+        if fault := _machine_fault(suite, shard, ended):
+            raise GateError(fault)
         run.problems.append(_ending(suite, shard, ended))
     selected: dict[str, None] = {}
     for entry in suite.settings.samcli_tests:
@@ -235,7 +243,8 @@ def _run_with_retries(suite: Suite, run: Run, test_ids: list[str]) -> None:
     """Run the tests in shards, then those that failed once more, unless the run is red anyway.
 
     With the published image failed tests are always run again: otherwise a flaky failure there
-    would turn a regression into a pre-existing failure.
+    would turn a regression into a pre-existing failure. Raises GateError if tests still fail, and
+    it can be the machine's fault.
     """
     slots = jobs(suite.settings, suite.watch.client)
     merged: dict[str, TestResult] = {}
@@ -243,11 +252,13 @@ def _run_with_retries(suite: Suite, run: Run, test_ids: list[str]) -> None:
         shards = split(test_ids, slots, f"retry{attempt}-" if attempt else "")
         preflight.check_space(suite.folder.parent, min(slots, len(shards)))
         print(f"{suite.ref}: {len(test_ids)} tests in {len(shards)} shards")
+        fault = ""
         for outcome in _run_shards(suite, shards, slots):
             run.shards.append(outcome.result)
             run.versions |= outcome.versions
             if outcome.problem:
                 run.problems.append(outcome.problem)
+            fault = fault or outcome.fault
             for test in outcome.tests:
                 _mark_retry(test, attempt)
                 merged[test.id] = test
@@ -258,8 +269,10 @@ def _run_with_retries(suite: Suite, run: Run, test_ids: list[str]) -> None:
         is_red_anyway = (
             len(test_ids) > max(1, len(merged) / 4) and not suite.is_published
         )
-        if not test_ids or is_red_anyway or run.problems:
+        if run.problems or not test_ids or (is_red_anyway and not fault):
             break
+    if fault and (test_ids or run.problems):
+        raise GateError(fault)
 
 
 def _mark_retry(test: TestResult, attempt: int) -> None:
@@ -398,12 +411,13 @@ def _run_shard(suite: Suite, shard: Shard) -> ShardOutcome:
             problem += (
                 f"; {missing} of its {len(shard.tests)} tests have no result"
             )
+    fault = ""
     if problem or has_failed:
-        _raise_if_machine_failed(suite, shard, ended)
+        fault = _machine_fault(suite, shard, ended)
     versions = results.versions(ended.records)
     if suite.wheel and not problem:
         problem = _wheel_fault(suite.wheel, shard, ended)
-    return ShardOutcome(result, tests.values(), versions, problem)
+    return ShardOutcome(result, tests.values(), versions, problem, fault)
 
 
 def _wheel_fault(wheel: Wheel, shard: Shard, ended: PytestRun) -> str:
@@ -421,34 +435,31 @@ def _wheel_fault(wheel: Wheel, shard: Shard, ended: PytestRun) -> str:
     return f"shard {shard.name}: its functions had {other}"
 
 
-def _raise_if_machine_failed(
-    suite: Suite, shard: Shard, ended: PytestRun
-) -> None:
-    """Raise GateError for what is not the candidate's fault, by the logs of a shard."""
+def _machine_fault(suite: Suite, shard: Shard, ended: PytestRun) -> str:
+    """Return what is not the candidate's fault, by the end and the logs of a shard; "" if none."""
     if suite.seen.stop_reason:
-        return
+        return ""
     log = _log(suite, shard)
     if ended.exit_code == OUTPUT_LOST:
-        raise GateError(
-            f"{suite.ref}: {_relative(log)} cannot be written: is its disk full?"
-        )
+        return f"{suite.ref}: {_relative(log)} cannot be written: is its disk full?"
     if ended.exit_code == -signal.SIGKILL:
         # As by Linux, where memory is short (rust-lang/crater#562).
-        raise GateError(f"{suite.ref}: pytest was killed: {TOO_LITTLE_MEMORY}")
+        return f"{suite.ref}: pytest was killed: {TOO_LITTLE_MEMORY}"
+    if shard.name in suite.seen.killed:
+        return f"{suite.ref}: an emulator was killed: {TOO_LITTLE_MEMORY}"
     for file in (log, suite.watch.log(shard.name)):
         text = (
             file.read_bytes().decode(errors="replace") if file.exists() else ""
         )
         for words, fault in MACHINE_FAULTS.items():
             if words in text.lower():
-                raise GateError(f"{suite.ref}: {fault} (see {_relative(file)})")
-    # Its plugin records something before the first test.
+                return f"{suite.ref}: {fault} (see {_relative(file)})"
+    # The gate's plugin records something as soon as pytest loads it.
     if not ended.records and ended.exit_code is not None:
         python = suite.checkout.home / "venv/bin/python"
         remedy = "run `make clean`, then `make compat`"
-        raise GateError(
-            f"{python} cannot run pytest (see {_relative(log)}): {remedy}"
-        )
+        return f"{python} cannot run pytest (see {_relative(log)}): {remedy}"
+    return ""
 
 
 def _ending(suite: Suite, shard: Shard, ended: PytestRun) -> str:

@@ -144,6 +144,17 @@ def test_what_keeps_a_comparison_from_running_is_said(
     assert comparison.error == "the disk is full"
 
 
+@pytest.mark.parametrize("error", [GateError, OSError])
+def test_of_a_compared_ref_it_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Nothing else makes it red."""
+    run = run_with()
+    run.only_regressions_count = True
+    with pytest.raises(error, match="the disk is full"):
+        compare(monkeypatch, run, error("the disk is full"))
+
+
 def test_a_comparison_names_the_image_that_it_is_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

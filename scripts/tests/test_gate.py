@@ -461,6 +461,32 @@ def test_a_candidate_that_has_lost_its_tag_is_an_error_before_the_suite(
     assert done.returncode == 2
 
 
+@pytest.mark.containerd
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (
+            "test_untags.py",
+            f"{REPOSITORY}:pr-passing was removed during the run, as by ",
+        ),
+        (
+            "test_killed.py",
+            "develop: an emulator was killed: memory may be short: ",
+        ),
+    ],
+    ids=["the tag", "an emulator"],
+)
+def test_what_others_or_the_system_remove_during_a_run_is_an_error(
+    gate: Gate, file: str, says: str
+) -> None:
+    settings = {"EMULATOR_TAG": "pr-passing", "SAMCLI_TESTS": f"tests/{file}"}
+    assert gate.make("image", **settings).returncode == 0
+    done = gate.script("compat.py", **settings)
+    assert done.stdout.splitlines()[-1].startswith(f"error: {says}")
+    assert done.returncode == 2
+    assert list(gate.results_folder.glob("verdict.json")) == []
+
+
 @pytest.mark.parametrize(
     ("script", "settings", "says"),
     [

@@ -242,6 +242,10 @@ def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
             "develop: what the functions under test need cannot be installed: check ",
         ),
         (
+            "(rapid) Runtime exited with error: signal: killed",
+            "develop: memory may be short: close other programs, or set COMPAT_JOBS",
+        ),
+        (
             "Error: Failed to pull emulator image repo/emulator:pr-1: 404",
             "develop: the image's tag was removed during the run, as by ",
         ),
@@ -314,6 +318,38 @@ def test_what_a_passed_test_prints_is_no_fault_of_the_machine(
     assert [test.outcome for test in run.tests] == ["passed"]
 
 
+# All tests fail, and the log shows an index that does not answer; the second time they pass.
+OFFLINE = """
+import pathlib
+
+def test_it():
+    seen = pathlib.Path("FOLDER", "seen")
+    print("PythonPipBuilder:Resolve" + "Dependencies - Could not satisfy x")
+    assert seen.exists() or seen.touch()
+"""
+
+
+def test_tests_that_pass_once_the_machine_can_again_are_flaky(
+    without_engine: WithoutEngine,
+) -> None:
+    """Also where so many failed that nothing is tried again otherwise."""
+    tests = "\n".join(f"test_{number} = test_it" for number in range(5))
+    run = without_engine.run(f"{OFFLINE}\n{tests}\n")
+    assert {test.outcome for test in run.tests} == {"passed"}
+    assert any(test.flaky for test in run.tests)
+
+
+def test_a_conftest_of_aws_sam_cli_that_is_broken_is_red(
+    without_engine: WithoutEngine,
+) -> None:
+    conftest = without_engine.folder / "samcli/src/conftest.py"
+    conftest.parent.mkdir(parents=True)
+    conftest.write_text("import nowhere\n")
+    (problem,) = without_engine.run().problems
+    how = "shard collect ended with pytest's exit code 4 (see "
+    assert problem.startswith(how)
+
+
 def test_a_python_that_cannot_start_is_an_error(
     without_engine: WithoutEngine,
 ) -> None:
@@ -332,7 +368,7 @@ def test_worktrees_that_do_not_fit_are_an_error_before_the_first_shard(
     with pytest.raises(GateError) as raised:
         without_engine.run()
     assert str(raised.value) == (
-        f"{without_engine.folder} has 0.5 GB free, the worktrees need 0.8 GB (shards at once: 2): "
+        f"{without_engine.folder} has 0.5 GB free, the worktrees (shards at once: 2) need 0.8 GB: "
         "free some, or set COMPAT_JOBS to a lower number"
     )
     assert list(without_engine.answers.iterdir()) == []

@@ -28,16 +28,6 @@ def write(**record):
         file.write(json.dumps(record) + "\n")
 
 
-def pytest_configure():
-    versions = {}
-    for name in DEPENDENCIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    write(versions=versions)
-
-
 def pytest_collection_finish(session):
     write(collected=[item.nodeid for item in session.items])
 
@@ -96,5 +86,17 @@ def list_own(self, *args, **kwargs):
     ]
 
 
+def versions():
+    found = {}
+    for name in DEPENDENCIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+# Before aws-sam-cli's own conftest is loaded, which can be broken.
+write(versions=versions())
 list_all = ContainerCollection.list
 ContainerCollection.list = list_own
