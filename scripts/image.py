@@ -10,10 +10,7 @@ from gate.cli import github_output, run_main
 from gate.model import Image
 from gate.programs import GateError
 from gate.sdk import Wheel
-from gate.settings import Settings, load
-
-# The value of EMULATOR_IMAGE for the image that COMPAT_BASELINE names.
-PUBLISHED = "published"
+from gate.settings import PUBLISHED, Settings, load
 
 
 def main() -> int:

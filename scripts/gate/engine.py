@@ -50,11 +50,15 @@ def docker_environment() -> dict[str, str]:
 def connect() -> DockerClient:
     """Return a client of the engine. Raises GateError if none answers."""
     variables = docker_environment()
+    host = variables["DOCKER_HOST"]
+    if host.startswith("ssh://"):
+        raise GateError(
+            f"{host} is another machine: the gate needs an engine whose ports are on 127.0.0.1"
+        )
     try:
         return docker.from_env(environment=variables)
     except DockerException as error:
         remedy = "start it, set DOCKER_HOST, or join the group `docker`"
-        host = variables["DOCKER_HOST"]
         raise GateError(
             f"{host}: no engine answers ({_cause(error)}): {remedy}"
         ) from None

@@ -119,8 +119,8 @@ def check_wheel(packages: Iterable[Package], wheel: Wheel) -> None:
 
 
 def take(client: DockerClient, name: str) -> Image:
-    """Load the file NAME.tar, or find an image by name or id and pull it only if it is not here."""
-    if name.endswith(".tar"):
+    """Load a file of `docker save`, or find an image by name or id; pull only what is not here."""
+    if name.endswith((".tar", ".tar.gz", ".tgz")):
         tar = path_of(name)
         digest = digest_of(tar)
         return replace(
@@ -137,7 +137,9 @@ def take(client: DockerClient, name: str) -> Image:
         pull(name)
     image_id = engine.image_id(client, name)
     if not image_id:
-        raise GateError(f"there is no image {name}: build or pull it")
+        raise GateError(
+            f"there is no image {name} here, and it cannot be pulled (see above)"
+        )
     return describe(client, image_id)
 
 

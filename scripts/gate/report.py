@@ -11,6 +11,7 @@ from pathlib import Path
 from gate import workspace
 from gate.model import Difference, Image, Run, TestResult, Verdict, plural
 from gate.programs import GateError
+from gate.settings import PUBLISHED
 
 LEGEND = (
     "regression: passes with the published image; pre-existing: fails there too"
@@ -26,7 +27,8 @@ def show(verdict: Verdict) -> None:
     if job_page := os.environ.get("GITHUB_STEP_SUMMARY"):
         pages.append(Path(job_page))
     for page in pages:
-        with page.open("a", encoding="utf-8") as file:
+        # A message can have what no encoding has, such as a byte of a file's name.
+        with page.open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)
     print(f"\n{text}", end="")
     # A green run of a compared ref can have failures that are pre-existing.
@@ -141,13 +143,13 @@ def repeat(verdict: Verdict, run: Run, tests: list[TestResult]) -> str:
     ]
     command = ["make"]
     image = verdict.candidate.image_id
-    if os.environ.get("EMULATOR_IMAGE") == "published":
-        image = "published"
+    if os.environ.get("EMULATOR_IMAGE") == PUBLISHED:
+        image = PUBLISHED
     # The reader of a CI job has neither this folder nor this image, but for the published one.
     in_ci = bool(os.environ.get("CI"))
     if not in_ci:
         command += ["-C", str(workspace.ROOT)]
-    if image == "published" or not in_ci:
+    if image == PUBLISHED or not in_ci:
         command.append(f"EMULATOR_IMAGE={image}")
     command += [
         "compat",

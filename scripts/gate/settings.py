@@ -20,6 +20,9 @@ from gate.workspace import ROOT
 PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 # A name that begins with one of these is meant for the gate.
 OUR_PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")
+# The value of EMULATOR_IMAGE for the image that COMPAT_BASELINE names.
+PUBLISHED = "published"
+TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
 # A glob with one of these would match no file: git does not expand braces, and `:` or `!` give a
 # path another meaning.
@@ -192,6 +195,16 @@ def _checked(values: Mapping[str, str]) -> Settings:
         tag = settings.emulator_tag
         raise GateError(
             f"EMULATOR_TAG={tag} could be published: use one like pr-1"
+        )
+    for name in ("EMULATOR_TAG", "COMPAT_BASELINE"):
+        value = values[name]
+        if value and not TAG.fullmatch(value):
+            raise GateError(
+                f"{name}={value}: must be a tag, without the image's name"
+            )
+    if settings.emulator_image == PUBLISHED and not settings.compat_baseline:
+        raise GateError(
+            f"EMULATOR_IMAGE={PUBLISHED} needs COMPAT_BASELINE, the tag of that image"
         )
     for platform in settings.publish_platforms:
         if platform not in PLATFORMS:

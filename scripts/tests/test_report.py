@@ -1,6 +1,7 @@
 """What a reader gets: printed, in summary.md and on the page of a GitHub job."""
 
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,19 @@ def test_what_is_not_a_pass_or_was_not_compared_is_named(
     assert text.endswith(
         "\nred: develop: 1 failed (1 unknown), 2 passed, 1 skipped, 1 flaky\n"
     )
+
+
+def test_a_message_that_no_encoding_has_is_shown_as_far_as_it_can_be(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a file's name that is not UTF-8."""
+    run = run_with("unknown")
+    run.failed[0].message = "no file \udcff here"
+    # As each script does.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    assert "no file ? here" in printed(verdict_of(run), capsys)
+    (summary,) = folder.rglob("summary.md")
+    assert "no file ? here" in summary.read_text()
 
 
 def test_what_is_set_aside_is_named_with_its_day_and_counted_by_itself() -> (

@@ -41,12 +41,12 @@ def test_every_setting_has_a_default_and_a_line_of_why(root: Path) -> None:
 
 
 def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = "SAMCLI_REFS='v1.160.0 latest:3'\nEMULATOR_TAG=${HOME}\nCOMPAT_JOBS=3 # mine\n"
+    ours = "SAMCLI_REFS='v1.160.0 latest:3'\nEMULATOR_VERSION=${HOME}\nCOMPAT_JOBS=3 # mine\n"
     (root / ".env").write_text(ours)
     monkeypatch.setenv("COMPAT_JOBS", "5")
     monkeypatch.setenv("EMULATOR_PREBUILD", "")
     found = load()
-    assert (found.samcli_refs, found.emulator_tag) == (
+    assert (found.samcli_refs, found.emulator_version) == (
         ["v1.160.0", "latest:3"],
         "${HOME}",
     )
@@ -292,6 +292,18 @@ def test_a_release_sets_no_test_aside(
         (
             "COMPAT_SDK=source",
             "COMPAT_SDK=source needs SDK_SOURCE, the folder of that package",
+        ),
+        (
+            "EMULATOR_TAG=repo/emulator:pr-1",
+            "EMULATOR_TAG=repo/emulator:pr-1: must be a tag, without the image's name",
+        ),
+        (
+            "COMPAT_BASELINE=repo/emulator",
+            "COMPAT_BASELINE=repo/emulator: must be a tag, without the image's name",
+        ),
+        (
+            "EMULATOR_IMAGE=published\nCOMPAT_BASELINE=",
+            "EMULATOR_IMAGE=published needs COMPAT_BASELINE, the tag of that image",
         ),
         (
             "PUBLISH_PLATFORMS=linux/s390x",
