@@ -1,5 +1,6 @@
 """How a script starts and ends, and what it reports to the workflow that called it."""
 
+import errno
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import NoReturn
 from docker.errors import DockerException
 
 from gate.programs import GateError
-from gate.workspace import VERSION
+from gate.workspace import ROOT, VERSION
 
 # Ctrl-C; `kill`, or a cancelled job on a machine of one's own; a terminal that was closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -80,6 +81,9 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     # requests' ConnectionError is an OSError too: the engine has ended.
     except (GateError, OSError) as error:
         message = f"error: {error}"
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            # The error of a write names no file.
+            message += f": is the disk of {ROOT} full?"
     except KeyboardInterrupt:
         code = 130
         message = "interrupted"

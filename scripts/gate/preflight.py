@@ -47,7 +47,7 @@ def checked_folder(client: DockerClient, jobs: int) -> Iterator[Path]:
     places = [workspace.CACHE]
     if (
         workspace.MEMORY.is_dir()
-        and _free(workspace.MEMORY) > jobs * WORKTREE_BYTES
+        and workspace.free(workspace.MEMORY) > jobs * WORKTREE_BYTES
     ):
         places.insert(0, workspace.MEMORY)
     for place in places:
@@ -61,19 +61,13 @@ def checked_folder(client: DockerClient, jobs: int) -> Iterator[Path]:
 
 def check_space(folder: Path, shards: int) -> None:
     """Raise GateError if the worktrees of so many shards do not fit (rust-lang/crater#700)."""
-    needed = shards * WORKTREE_BYTES
-    free = _free(folder)
-    if free < needed:
-        # The folder itself is gone when somebody reads this.
-        raise GateError(
-            f"{folder.parent} has {free / 1e9:.1f} GB free, the worktrees need "
-            f"{needed / 1e9:.1f} GB (shards at once: {shards}): free some, or set COMPAT_JOBS "
-            "to a lower number"
-        )
-
-
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+    # The folder itself is gone when somebody reads this.
+    workspace.check_space(
+        folder.parent,
+        shards * WORKTREE_BYTES,
+        what=f"the worktrees (shards at once: {shards})",
+        remedy="free some, or set COMPAT_JOBS to a lower number",
+    )
 
 
 def _remove_leftover_folders() -> None:
@@ -118,14 +112,12 @@ def _fault(client: DockerClient, folder: Path) -> str:
     """
     # The folder itself is gone when somebody reads this.
     place = folder.parent
-    why = "is it another machine, a folder that is not shared, or SELinux?"
-    unseen = f"the engine cannot see {place}: {why}"
     try:
         answer = _probe(client, folder)
     except APIError as error:
         # Docker Desktop's words for a folder that is not shared.
         if re.search("mounts denied", str(error), re.IGNORECASE):
-            return unseen
+            return _unseen(place, str(error.explanation))
         raise
     step, _, reason = answer.partition(" ")
     if step == "host":
@@ -142,7 +134,12 @@ def _fault(client: DockerClient, folder: Path) -> str:
     if step == "write":
         # colima and Rancher Desktop share some folders without write access (lima-vm/lima#34).
         return f"the engine can read but not write {place} ({reason}): share it with write access"
-    return unseen if step == "read" else ""
+    return _unseen(place, reason) if step == "read" else ""
+
+
+def _unseen(place: Path, reason: str) -> str:
+    why = "is it another machine, a folder that is not shared, SELinux, or userns-remap?"
+    return f"the engine cannot see {place} ({reason}): {why}"
 
 
 def _probe(client: DockerClient, folder: Path) -> str:

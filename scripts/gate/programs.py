@@ -25,6 +25,8 @@ UV_NAMES = {
     "cert": ["SSL_CERT_FILE"],
     "proxy": ["HTTPS_PROXY", "HTTP_PROXY"],
 }
+# Characters of what a failed program printed that are shown.
+MAX_REASON_LENGTH = 1000
 
 
 class GateError(Exception):
@@ -43,9 +45,9 @@ def call(command: Sequence[str | Path], *, failure: str, **options: Any) -> str:
     if done.returncode:
         # WSL's stub of docker prints its reason to stdout (beeware/briefcase#1634).
         printed = done.stderr.strip() or done.stdout.strip()
-        raise GateError(
-            f"{failure}: {without_secrets(' '.join(printed.split()))}"
-        )
+        line = without_secrets(" ".join(printed.split()))
+        # git names each file that it cannot write.
+        raise GateError(f"{failure}: {line[:MAX_REASON_LENGTH]}")
     return str(done.stdout.strip())
 
 

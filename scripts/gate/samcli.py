@@ -9,6 +9,9 @@ from gate import git, workspace
 from gate.programs import UV, GateError, call, stream, uv_environment
 from gate.settings import Settings
 
+# Of one aws-sam-cli with its venv.
+INSTALLED_BYTES = 0.5e9
+
 
 @dataclass
 class SamCli:
@@ -89,6 +92,12 @@ def _install(home: Path, python: str, url: str, commit: str) -> None:
     """Install aws-sam-cli and its development requirements; installed.json is written last."""
     shutil.rmtree(home, ignore_errors=True)
     workspace.shield_from_parents()
+    workspace.check_space(
+        workspace.CACHE,
+        INSTALLED_BYTES,
+        what="aws-sam-cli and its packages",
+        remedy="free some",
+    )
     git.worktree(url, commit, home / "src")
     environ = uv_environment() | {"SAM_CLI_DEV": "1"}
     # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip

@@ -87,6 +87,20 @@ def clean() -> None:
         CACHE.rmdir()
 
 
+def free(folder: Path) -> int:
+    """Return how many bytes the disk of a folder has free."""
+    return shutil.disk_usage(folder).free
+
+
+def check_space(folder: Path, needed: float, *, what: str, remedy: str) -> None:
+    """Raise GateError if the disk of a folder has fewer bytes free (rust-lang/crater#700)."""
+    if free(folder) < needed:
+        raise GateError(
+            f"{folder} has {free(folder) / 1e9:.1f} GB free, {what} need {needed / 1e9:.1f} GB: "
+            f"{remedy}"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, whatever stops the run: later runs trust what it says."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,12 @@ def script(body: str, **environ: str) -> "subprocess.CompletedProcess[str]":
             "error: [Errno 2] No such file or directory: '/nowhere'\n",
         ),
         (
+            "raise OSError(28, 'No space left on device')",
+            2,
+            "error: [Errno 28] No space left on device: "
+            f"is the disk of {ROOT} full?\n",
+        ),
+        (
             "raise APIError('no')",
             2,
             "error: the Docker engine refused a request: no\n",

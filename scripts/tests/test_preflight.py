@@ -109,7 +109,10 @@ def test_an_engine_that_sees_no_folder_is_refused(
 ) -> None:
     engine_proxy.change = hides(tmp_path / "elsewhere", *places)
     error = refusal(docker.DockerClient(engine_proxy.address))
-    assert error.startswith(f"the engine cannot see {places.cache}: ")
+    reason = "[Errno 2] No such file or directory: '/worktrees/probe'"
+    assert error.startswith(
+        f"the engine cannot see {places.cache} ({reason}): "
+    )
     assert [*places.memory.iterdir(), *places.cache.iterdir()] == []
 
 

@@ -63,6 +63,27 @@ def test_stderr_is_quoted_before_stdout() -> None:
         programs.call(command, failure="it failed")
 
 
+def test_a_reason_of_thousands_of_lines_is_cut() -> None:
+    """git names each file that it cannot write to a full disk."""
+    command = ["sh", "-c", "yes unable to write file x | head -99999; exit 1"]
+    with pytest.raises(GateError) as raised:
+        programs.call(command, failure="it failed")
+    reason = str(raised.value)
+    assert reason.startswith("it failed: unable to write file x unable")
+    assert len(reason) < 1100
+
+
+def test_an_engine_of_ssh_is_another_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = "ssh://me@engine.example"
+    monkeypatch.setattr(
+        engine, "docker_environment", lambda: {"DOCKER_HOST": address}
+    )
+    with pytest.raises(GateError, match=f"^{address} is another machine: "):
+        engine.connect()
+
+
 def test_a_docker_that_knows_no_context_is_named(path: Path) -> None:
     """podman-docker's `docker context inspect` prints nothing and succeeds."""
     write_program(path, "docker", "exit 0")

@@ -6,10 +6,14 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from gate import git as sources
 from gate import samcli, settings, workspace
+from gate.programs import GateError
+from gate.samcli import SamCli
 
 from .support.gate import Gate, copy_template
 from .support.git import commit_all, git
@@ -122,6 +126,24 @@ def test_an_installation_that_fails_leaves_none_that_could_be_used(
     )
     assert done.returncode == 2
     assert not list(clone.root.glob(".cache/samcli/*-3.99/installed.json"))
+
+
+def test_a_disk_that_is_too_small_for_aws_sam_cli_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """git, on a full one, names each of three thousand files."""
+    monkeypatch.setattr(workspace, "CACHE", tmp_path)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: SimpleNamespace(free=0.1e9)
+    )
+    develop = SamCli("develop", "c" * 40, False, ["develop"])
+    monkeypatch.setattr(samcli, "resolve", lambda settings: [develop])
+    monkeypatch.setattr(sources, "fetch", lambda *_, **options: develop.commit)
+    with pytest.raises(GateError) as raised:
+        samcli.install_all(settings.load_committed())
+    needs = "aws-sam-cli and its packages need 0.5 GB: free some"
+    assert str(raised.value) == f"{tmp_path} has 0.1 GB free, {needs}"
 
 
 def make_venv(
