@@ -60,7 +60,8 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --no-user --target=
 IMPORTS := import docker, dotenv, packaging
 
 # A venv can outlive its Python (pypa/pipx#146): one that does not work is made again.
-ifneq ($(shell $(IN_VENV) -c '$(IMPORTS)' 2>&1 || echo broken),)
+WORKS = env -u PYTHONHOME -u PYTHONPATH $(IN_VENV) -c '$(IMPORTS)' >/dev/null 2>&1
+ifneq ($(shell $(WORKS) || echo broken),)
 .PHONY: $(VENV)/ready
 endif
 

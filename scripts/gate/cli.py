@@ -12,7 +12,7 @@ from typing import NoReturn
 from docker.errors import DockerException
 
 from gate.programs import GateError
-from gate.workspace import ROOT, VERSION
+from gate.workspace import CACHE, ROOT, VERSION
 
 # Ctrl-C; `kill`, or a cancelled job on a machine of one's own; a terminal that was closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,8 +37,11 @@ NOT_OURS = [
     "PIP_TARGET",
     "PIP_PREFIX",
     "PIP_REQUIRE_VIRTUALENV",
-    # aws-sam-cli's own requirements have no hashes, and can be newer than a cooldown allows
+    "UV_NO_EDITABLE",
+    # What aws-sam-cli and its tests require has no hashes, and can be newer than a cooldown allows
     # (canonical/operator#2616).
+    "PIP_REQUIRE_HASHES",
+    "PIP_UPLOADED_PRIOR_TO",
     "UV_REQUIRE_HASHES",
     "UV_EXCLUDE_NEWER",
     # Modules of another program's.
@@ -63,17 +66,13 @@ NAMES_OF_FILES = [
 
 def run_main(main: Callable[[], int]) -> NoReturn:
     """Exit with what `main` returns (0 or 1), with 2 after an error, with 130 after a signal."""
-    for name in NOT_OURS:
-        os.environ.pop(name, None)
-    for name in os.environ.keys() & NAMES_OF_FILES:
-        os.environ[name] = _with_absolute_paths(os.environ[name])
-    os.environ["GIT_TERMINAL_PROMPT"] = "0"
-    _listen_to_signals()
-    # A terminal may know fewer characters than a failing test's message has.
-    sys.stdout.reconfigure(errors="replace", line_buffering=True)  # type: ignore[union-attr]
-    sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
     code = 2
     try:
+        _listen_to_signals()
+        _prepare_environment()
+        # A terminal may know fewer characters than a failing test's message has.
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)  # type: ignore[union-attr]
+        sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
         sys.exit(main())
     # It stands before OSError, since docker's APIError is both.
     except DockerException as error:
@@ -109,15 +108,29 @@ def github_output(**values: str) -> None:
             file.write(f"{name.replace('_', '-')}={value}\n")
 
 
+def _prepare_environment() -> None:
+    """Change what git, docker and uv are told by the caller's environment."""
+    for name in NOT_OURS:
+        os.environ.pop(name, None)
+    for name in os.environ.keys() & NAMES_OF_FILES:
+        os.environ[name] = _with_absolute_paths(os.environ[name])
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"
+    # A clone of the user's may itself get its files only when they are asked for (git 2.45).
+    os.environ.setdefault("GIT_NO_LAZY_FETCH", "0")
+    if not os.access(os.environ.get("HOME", "/"), os.W_OK):
+        # As of a container's user that has no home (astral-sh/uv#9962).
+        os.environ.setdefault("UV_CACHE_DIR", f"{CACHE}/uv")
+        os.environ.setdefault("UV_PYTHON_INSTALL_DIR", f"{CACHE}/python")
+
+
 def _with_absolute_paths(value: str) -> str:
     """Return what a variable holds, with a path from the root for each file that is there."""
-    if Path(value).is_file():
-        return str(Path(value).absolute())
-    words = [
-        str(Path(word).absolute()) if Path(word).is_file() else word
-        for word in value.split()
-    ]
-    return " ".join(words)
+    # Path.is_file raises for one that may not be read, up to Python 3.12.
+    words = [value] if os.path.isfile(value) else value.split()  # noqa: PTH113
+    return " ".join(
+        os.path.abspath(word) if os.path.isfile(word) else word  # noqa: PTH100, PTH113
+        for word in words
+    )
 
 
 def _listen_to_signals() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gate import workspace
+from gate.cli import NOT_OURS
+from gate.programs import pip_settings
 
 # What the suite inherits: locale, certificates, proxies, package indexes, and where this machine's
 # libraries are. No secret of AWS (FACTS.md#inherited-variables); what makes pip install elsewhere
@@ -22,34 +24,33 @@ RESERVED: dict[int, socket.socket] = {}
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of the caller's environment and files the suite sees."""
+    """Return what of the caller's environment and home the suite sees."""
     # As in aws-sam-cli's own CI (FACTS.md#ecr-limits).
     variables = {"SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": "60"}
-    variables |= _files_in_home(environ)
-    for name, value in environ.items():
-        if INHERITED.fullmatch(name):
-            variables[name] = value
+    netrc = Path(environ.get("HOME") or "/") / ".netrc"
+    if netrc.is_file():
+        variables["NETRC"] = str(netrc)
+    variables |= {
+        name: value
+        for name, value in environ.items()
+        if INHERITED.fullmatch(name)
+    }
     # Emulators are on this machine: no proxy may be asked for them.
     around = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     hosts = f"{around},localhost,127.0.0.1".lstrip(",")
     return variables | {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def _files_in_home(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name the caller's files: a shard's HOME is empty.
-
-    See FACTS.md#empty-home. Of several files for one variable, the last one wins, as in pip.
-    """
-    home = Path(environ.get("HOME") or "/")
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    places = [
-        (home / ".pip/pip.conf", "PIP_CONFIG_FILE"),
-        (config / "pip/pip.conf", "PIP_CONFIG_FILE"),
-        # macOS.
-        (home / "Library/Application Support/pip/pip.conf", "PIP_CONFIG_FILE"),
-        (home / ".netrc", "NETRC"),
-    ]
-    return {name: str(file) for file, name in places if file.is_file()}
+def pip_variables() -> dict[str, str]:
+    """Return pip's settings as variables: a shard's HOME has no pip.conf (FACTS.md#empty-home)."""
+    variables = {
+        f"PIP_{option.upper().replace('-', '_')}": value
+        # `sam build` runs `pip download`.
+        for option, value in pip_settings("download").items()
+    }
+    return {
+        name: value for name, value in variables.items() if name not in NOT_OURS
+    }
 
 
 def prepare_shard(

@@ -148,7 +148,7 @@ def fetch(url: str, commit: str, *, setting: str) -> str:
     # Everything, if the id is abbreviated, or if no ref points to it.
     stream(
         [*fetching, FULL_DEPTH, "--", url, *ALL_REFS],
-        failure=f"{missing}, or it cannot be fetched",
+        failure=f"{missing}, or it cannot be fetched: run `make clean` if it is there",
     )
     return full_commit()
 

@@ -75,24 +75,34 @@ def uv_environment() -> dict[str, str]:
     Certificates are the system's, as for pip: a company's own authority is not among those that
     uv brings along (astral-sh/uv#1474).
     """
-    listing = call(
-        [sys.executable, "-m", "pip", "config", "list"],
-        failure="pip's configuration cannot be read",
-    )
     found = {
         "UV_SYSTEM_CERTS": "1",
         "UV_NATIVE_TLS": "1",
         # pip takes the best version of all its indexes.
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
+    for option, value in pip_settings("install").items():
+        for name in UV_NAMES.get(option, []):
+            found[name] = value
+    return found | os.environ
+
+
+def pip_settings(command: str) -> dict[str, str]:
+    """Return what pip's files and variables set for one of its commands, by option."""
+    listing = call(
+        [sys.executable, "-m", "pip", "config", "list"],
+        failure="pip's configuration cannot be read",
+    )
+    found = {}
     # In pip, later wins.
-    for layer in ("global", "install", ":env:"):
+    for layer in ("global", command, ":env:"):
         settings = rf"(?m)^{layer}\.([a-z-]+)='(.*)'$"
         for option, value in re.findall(settings, listing):
-            for name in UV_NAMES.get(option, []):
-                # pip separates several values by line ends, which its listing shows as \n.
-                found[name] = " ".join(value.replace("\\n", " ").split())
-    return found | os.environ
+            # pip separates several values by line ends, which its listing shows as \n.
+            words = value.replace("\\n", " ").split()
+            # A shard has another home.
+            found[option] = " ".join(map(os.path.expanduser, words))
+    return found
 
 
 def run(

@@ -34,7 +34,7 @@ from gate.programs import GateError
 from gate.results import Record
 from gate.samcli import Checkout
 from gate.sdk import Wheel
-from gate.settings import Settings
+from gate.settings import Settings, load_committed
 
 # Seconds of a test by its file, measured on the real suite with four shards on two cores.
 SECONDS = {"test_invoke_durable": 16.0, "test_callback": 19.0}
@@ -97,7 +97,7 @@ class Suite:
     is_published: bool
     # The SDK of this commit for the functions under test, None for the released one.
     wheel: Wheel | None
-    # Where the engine is, and which SDK the functions get.
+    # Where the engine and the packages are, and which SDK the functions get.
     variables: dict[str, str]
 
     @property
@@ -169,6 +169,8 @@ def run(
     logs.mkdir(parents=True)
     name = f"{workspace.CLONE}-{secrets.token_hex(4)}"
     watch = Watch(engine.connect(), image, name, logs)
+    variables = environment.pip_variables() | engine.docker_environment()
+    constraints = variables.get("PIP_CONSTRAINT", "")
     with monitor(watch) as seen:
         suite = Suite(
             settings=settings,
@@ -178,7 +180,7 @@ def run(
             folder=folder / name,
             is_published=published,
             wheel=wheel,
-            variables=engine.docker_environment() | sdk.constraint(wheel),
+            variables=variables | sdk.constraint(wheel, constraints),
         )
         test_ids = list(tests) or _collect(suite, run)
         _run_with_retries(suite, run, test_ids)
@@ -201,7 +203,8 @@ def run(
 def _collect(suite: Suite, run: Run) -> list[str]:
     """Return the ids of the tests in SAMCLI_TESTS; note the files that are missing.
 
-    Raises GateError for a test id that its file does not have: the setting is wrong.
+    Raises GateError for a test id that its file does not have, and for a file that only this run
+    names: the setting is wrong.
     """
     source = suite.checkout.home / "src"
     files = []
@@ -209,9 +212,13 @@ def _collect(suite: Suite, run: Run) -> list[str]:
         file = entry.partition("::")[0]
         if (source / file).is_file():
             files.append(file)
-        else:
+        elif entry in load_committed().samcli_tests:
             run.problems.append(
                 f"{entry} does not exist in this aws-sam-cli: was it moved?"
+            )
+        else:
+            raise GateError(
+                f"SAMCLI_TESTS: aws-sam-cli {suite.ref} has no file {file}"
             )
     if not files:
         return []
@@ -447,6 +454,11 @@ def _machine_fault(suite: Suite, shard: Shard, ended: PytestRun) -> str:
         return f"{suite.ref}: pytest was killed: {TOO_LITTLE_MEMORY}"
     if shard.name in suite.seen.killed:
         return f"{suite.ref}: an emulator was killed: {TOO_LITTLE_MEMORY}"
+    if not suite.folder.exists():
+        return (
+            f"{suite.ref}: {suite.folder.parent} was removed during the run: does logind remove "
+            "what is in /dev/shm when you log out? Set RemoveIPC=no (systemd/systemd#2039)"
+        )
     for file in (log, suite.watch.log(shard.name)):
         text = (
             file.read_bytes().decode(errors="replace") if file.exists() else ""

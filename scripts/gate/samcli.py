@@ -99,7 +99,9 @@ def _install(home: Path, python: str, url: str, commit: str) -> None:
         remedy="free some",
     )
     git.worktree(url, commit, home / "src")
-    environ = uv_environment() | {"SAM_CLI_DEV": "1"}
+    # A cooldown in the user's uv.toml is older than what some commits require.
+    never = {"UV_EXCLUDE_NEWER": "2999-01-01"}
+    environ = uv_environment() | never | {"SAM_CLI_DEV": "1"}
     # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip
     # (FACTS.md#seeded-pip).
     stream(

@@ -5,7 +5,6 @@ that it is really this wheel.
 """
 
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -85,17 +84,16 @@ def describe(path: Path) -> Wheel:
     )
 
 
-def constraint(wheel: Wheel | None) -> dict[str, str]:
+def constraint(wheel: Wheel | None, own: str) -> dict[str, str]:
     """Return the environment in which pip takes exactly this wheel, in the functions under test.
 
-    The caller's own constraints stay (FACTS.md#direct-url).
+    `own` are the caller's constraints, which stay (FACTS.md#direct-url).
     """
     if not wheel:
         return {}
     path = Path(wheel.path)
     file = path.with_name("constraint.txt")
     workspace.write_text(file, f"{wheel.name} @ {path.as_uri()}\n")
-    own = os.environ.get("PIP_CONSTRAINT", "")
     return {"PIP_CONSTRAINT": f"{own} {file.as_uri()}".strip()}
 
 

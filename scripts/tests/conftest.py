@@ -190,6 +190,12 @@ def gate(
         "COMPAT_JOBS": "2",
         "COMPAT_BASELINE": "",
     }
-    return Gate(
-        copy_template(tmp_path_factory.mktemp("gate") / "template"), settings
+    root = copy_template(tmp_path_factory.mktemp("gate") / "template")
+    # What only a run names must exist; what is committed may have been moved by aws-sam-cli.
+    example = root / ".env.example"
+    committed = f"{settings['SAMCLI_TESTS']} tests/test_moved.py"
+    text = example.read_text()
+    example.write_text(
+        re.sub("(?m)^SAMCLI_TESTS=.*", f"SAMCLI_TESTS={committed}", text)
     )
+    return Gate(root, settings)

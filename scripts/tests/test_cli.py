@@ -12,6 +12,7 @@ from gate.cli import NOT_OURS
 from gate.workspace import ROOT
 
 from .support.gate import Gate
+from .support.git import commit_all, git
 
 START = """
 import os, signal, sys
@@ -141,6 +142,48 @@ def test_a_variable_that_names_a_file_names_it_in_every_folder(
     monkeypatch.chdir(tmp_path)
     done = script(f"print(os.environ[{name!r}])", **{name: value})
     assert done.stdout == absolute.format(folder=tmp_path) + "\n"
+
+
+def test_a_clone_that_gets_its_files_when_they_are_asked_for_is_a_source(
+    tmp_path: Path,
+) -> None:
+    """As one by `git clone --filter=blob:none`."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "file").write_text("one\n")
+    commit = commit_all(repository)
+    git("config", "uploadpack.allowFilter", "true", cwd=repository)
+    partial = tmp_path / "partial"
+    options = ("--quiet", "--no-checkout", "--filter=blob:none")
+    url = f"file://{repository}"
+    git("clone", *options, url, str(partial), cwd=tmp_path)
+    body = f"""from gate import git, workspace
+    workspace.CACHE = workspace.Path({str(tmp_path / "cache")!r})
+    arguments = ({str(partial)!r}, {commit!r})
+    git.fetch(*arguments, setting="X")
+    print(git.worktree(*arguments, workspace.CACHE / "files"))
+"""
+    done = script(body)
+    files = tmp_path / "cache/files"
+    assert done.stdout.splitlines()[-1] == str(files), done.stderr
+    assert (files / "file").read_text() == "one\n"
+
+
+def test_where_home_cannot_be_written_uv_keeps_its_files_below_the_cache() -> (
+    None
+):
+    """As of a container's user that has no home (astral-sh/uv#9962)."""
+    body = (
+        "print(os.environ['UV_CACHE_DIR'], os.environ['UV_PYTHON_INSTALL_DIR'])"
+    )
+    done = script(body, HOME="/nowhere")
+    cache = workspace.CACHE
+    assert done.stdout == f"{cache}/uv {cache}/python\n", done.stderr
+
+
+def test_a_closed_stdout_is_an_error_and_no_red_verdict() -> None:
+    shell = ["sh", "-c", 'exec "$0" "$@" >&-', *command("return 0")]
+    assert subprocess.run(shell, capture_output=True).returncode == 2
 
 
 def test_output_that_a_terminal_cannot_show_is_replaced() -> None:

@@ -56,57 +56,64 @@ def test_an_empty_environment_gives_a_timeout_and_no_proxy_only() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("places", "name"),
-    [
-        ([".netrc"], "NETRC"),
-        ([".pip/pip.conf"], "PIP_CONFIG_FILE"),
-        ([".pip/pip.conf", ".config/pip/pip.conf"], "PIP_CONFIG_FILE"),
-    ],
-    ids=[
-        "logins",
-        "pip's settings",
-        "pip's settings in both places: the newer one",
-    ],
-)
-def test_the_suite_is_told_of_files_in_the_callers_home(
-    tmp_path: Path, places: list[str], name: str
-) -> None:
-    """It has a HOME of its own, which is empty."""
-    write(*(tmp_path / place for place in places))
-    in_home = {"HOME": str(tmp_path)}
-    assert environment.inherited(in_home)[name] == f"{tmp_path}/{places[-1]}"
-    assert environment.inherited(REACHES | in_home)[name] == REACHES[name], (
-        "the caller says otherwise"
-    )
-
-
-def test_pips_settings_are_found_where_xdg_config_home_says(
+def test_the_suite_is_told_of_the_logins_in_the_callers_home(
     tmp_path: Path,
 ) -> None:
-    write(
-        tmp_path / ".config/pip/pip.conf", tmp_path / "elsewhere/pip/pip.conf"
-    )
-    found = environment.inherited(
-        {"HOME": str(tmp_path), "XDG_CONFIG_HOME": f"{tmp_path}/elsewhere"}
-    )
-    assert found["PIP_CONFIG_FILE"] == f"{tmp_path}/elsewhere/pip/pip.conf"
+    """It has a HOME of its own, which is empty."""
+    (tmp_path / ".netrc").touch()
+    in_home = {"HOME": str(tmp_path)}
+    assert environment.inherited(in_home)["NETRC"] == f"{tmp_path}/.netrc"
+    both = environment.inherited(REACHES | in_home)
+    assert both["NETRC"] == REACHES["NETRC"], "the caller says otherwise"
 
 
 def test_without_a_home_no_other_folder_is_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / ".pip/pip.conf")
+    (tmp_path / ".netrc").touch()
     monkeypatch.chdir(tmp_path)
-    assert "PIP_CONFIG_FILE" not in environment.inherited({"HOME": ""})
-    assert "PIP_CONFIG_FILE" not in environment.inherited({})
+    assert "NETRC" not in environment.inherited({"HOME": ""})
+    assert "NETRC" not in environment.inherited({})
 
 
-def write(*files: Path) -> None:
-    """Write empty files."""
-    for file in files:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The caller's home, without a variable of pip."""
+    for name in os.environ:
+        if name.startswith(("PIP_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", [".pip", ".config/pip", "elsewhere/pip"])
+def test_what_pip_reads_in_the_callers_home_reaches_the_suite(
+    home: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Its `~` is the caller's home, and what moves pip's installations stays out."""
+    if folder.startswith("elsewhere"):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "elsewhere"))
+    (home / folder).mkdir(parents=True)
+    (home / folder / "pip.conf").write_text(
+        "[global]\ncert = ~/ca.pem\ntarget = x\nindex-url = http://a/simple\n"
+        "[download]\nindex-url = http://b/simple\n"
+        "extra-index-url =\n  http://c/simple\n  http://d/simple\n"
+    )
+    variables = environment.pip_variables()
+    assert variables["PIP_CERT"] == f"{home}/ca.pem"
+    assert variables["PIP_INDEX_URL"] == "http://b/simple"
+    both = "http://c/simple http://d/simple"
+    assert variables["PIP_EXTRA_INDEX_URL"] == both
+    assert "PIP_TARGET" not in variables
+
+
+def test_variables_of_pip_win_over_its_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".pip").mkdir()
+    (home / ".pip/pip.conf").write_text("[global]\nindex-url = http://a\n")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://b")
+    assert environment.pip_variables()["PIP_INDEX_URL"] == "http://b"
 
 
 @pytest.mark.parametrize(

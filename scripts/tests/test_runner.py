@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -145,6 +146,7 @@ def without_engine(
     (tmp_path / "samcli").mkdir()
     (tmp_path / "samcli/venv").symlink_to(sys.prefix)
     monkeypatch.setattr(runner, "monitor", made.monitor)
+    monkeypatch.setattr(runner, "load_committed", lambda: made.settings)
     client = SimpleNamespace(
         info=lambda: {"NCPU": 2}, version=lambda: {"Version": "28.5.1"}
     )
@@ -209,14 +211,30 @@ def test_a_test_id_that_does_not_exist_is_an_error(
         without_engine.run(samcli_tests=[FILE, entry])
 
 
-def test_a_file_that_does_not_exist_is_a_problem_of_the_run(
-    without_engine: WithoutEngine,
+def test_a_committed_file_that_does_not_exist_is_a_problem_of_the_run(
+    without_engine: WithoutEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aws-sam-cli has moved it, and nothing of it is tested there."""
-    run = without_engine.run(samcli_tests=[FILE, "tests/test_gone.py::test_x"])
+    gone = "tests/test_gone.py::test_x"
+    committed = dataclasses.replace(
+        without_engine.settings, samcli_tests=[gone]
+    )
+    monkeypatch.setattr(runner, "load_committed", lambda: committed)
+    run = without_engine.run(samcli_tests=[FILE, gone])
     assert run.problems == [
-        "tests/test_gone.py::test_x does not exist in this aws-sam-cli: was it moved?"
+        f"{gone} does not exist in this aws-sam-cli: was it moved?"
     ]
+
+
+@pytest.mark.parametrize(
+    "entry", ["tests", "tests/test_i*.py", "tests/test_ti.py", f"{FILE}:12"]
+)
+def test_a_file_that_only_this_run_names_and_that_does_not_exist_is_an_error(
+    without_engine: WithoutEngine, entry: str
+) -> None:
+    error = f"SAMCLI_TESTS: aws-sam-cli develop has no file {entry}"
+    with pytest.raises(GateError, match=f"^{re.escape(error)}$"):
+        without_engine.run(samcli_tests=[FILE, entry])
 
 
 # --- a fault of the machine is an error, and not a red verdict
@@ -304,6 +322,18 @@ def test_a_pytest_that_was_killed_is_an_error(
         without_engine.run(
             "import os, signal\n"
             "def test_it():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+
+
+def test_worktrees_that_are_removed_during_the_run_are_an_error(
+    without_engine: WithoutEngine,
+) -> None:
+    """As by logind, when a user logs out (systemd/systemd#2039)."""
+    folder = without_engine.folder / "worktrees"
+    with pytest.raises(GateError, match=f"^develop: {folder} was removed"):
+        without_engine.run(
+            "import shutil\n"
+            f"def test_it():\n    shutil.rmtree('{folder}')\n    assert 0\n"
         )
 
 

@@ -206,6 +206,18 @@ def test_a_venv_that_outlives_its_python_is_made_again(
     subprocess.run([python, "-I", "-c", "import packaging"], check=True)
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [{"PYTHONWARNINGS": "bogus"}, {"PYTHONHOME": "/nowhere"}],
+    ids=["a warning", "another Python's home"],
+)
+def test_a_venv_that_works_is_not_made_again(
+    template: Gate, noise: dict[str, str]
+) -> None:
+    done = template.run("make", "--dry-run", "plan", **noise)
+    assert done.stdout == ".cache/venv/bin/python scripts/plan.py\n"
+
+
 def test_uv_asks_the_index_that_only_pips_settings_name(
     clone: Gate, tmp_path: Path
 ) -> None:

@@ -180,25 +180,21 @@ def wheel(clone: Path, tmp_path: Path) -> Wheel:
 
 
 def test_pip_takes_this_wheel_and_not_the_newest(
-    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wheel: Wheel, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
     newest = downloaded(tmp_path, {}, NAME)
     assert newest == {"durable_sdk-9.9.0-py3-none-any.whl"}
     (tmp_path / "out" / newest.pop()).unlink()
-    environ = sdk.constraint(wheel)
+    environ = sdk.constraint(wheel, "")
     assert downloaded(tmp_path, environ, NAME) == {Path(wheel.path).name}
 
 
-def test_the_callers_own_constraints_stay(
-    wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_callers_own_constraints_stay(wheel: Wheel, tmp_path: Path) -> None:
     own = tmp_path / "own.txt"
     own.write_text("other==1.0\n")
     for version in ("1.0", "2.0"):
         write_wheel(tmp_path / "index", name="other", version=version)
-    monkeypatch.setenv("PIP_CONSTRAINT", str(own))
-    environ = sdk.constraint(wheel)
+    environ = sdk.constraint(wheel, str(own))
     assert downloaded(tmp_path, environ, NAME, "other") == {
         Path(wheel.path).name,
         "other-1.0-py3-none-any.whl",
@@ -206,7 +202,7 @@ def test_the_callers_own_constraints_stay(
 
 
 def test_the_released_sdk_is_no_constraint(clone: Path) -> None:
-    assert sdk.constraint(None) == {}
+    assert sdk.constraint(None, "") == {}
     assert list(clone.iterdir()) == []
 
 
