@@ -22,17 +22,36 @@ PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 OUR_PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")
 # The value of EMULATOR_IMAGE for the image that COMPAT_BASELINE names.
 PUBLISHED = "published"
-TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+REPOSITORY = r"([\w.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*"
+TAG = r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
+ABOVE_0 = "0*[1-9][0-9]*"
+# What a setting must be unless it is empty, as a regular expression and in words.
+FORMS = {
+    "EMULATOR_REPOSITORY": (
+        REPOSITORY,
+        "an image's name, in lower case and without a tag",
+    ),
+    "EMULATOR_TAG": (TAG, "a tag, without the image's name"),
+    "COMPAT_SDK": ("released|source", "released or source"),
+    "COMPAT_JOBS": (ABOVE_0, "above 0"),
+    "COMPAT_TIMEOUT": (ABOVE_0, "above 0"),
+    "COMPAT_BASELINE": (TAG, "a tag, without the image's name"),
+    "PUBLISH_REPOSITORY": (
+        REPOSITORY,
+        "an image's name, in lower case and without a tag",
+    ),
+}
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
-# A glob with one of these would match no file: git does not expand braces, and `:` or `!` give a
-# path another meaning.
-READ_LITERALLY = re.compile(r"^[/!:-]|[{}:!]")
+# A glob with one of these would match no file: git does not expand braces, `:` or `!` give a path
+# another meaning, and no path from the repository's root begins with `./` or has a comma in a list.
+READ_LITERALLY = re.compile(r"^[/!:-]|^\.{1,2}/|[{}:!,'\"\\]|//")
 NEVER_EMPTY = [
     "EMULATOR_SOURCE",
     "EMULATOR_REPOSITORY",
     "SAMCLI_SOURCE",
     "SAMCLI_PYTHON",
     "SAMCLI_TESTS",
+    "COMPAT_SDK",
     "PUBLISH_PLATFORMS",
 ]
 KNOWN_FAILURE = re.compile(r"(\S+::\S+)@([0-9]{4}-[0-9]{2}-[0-9]{2})")
@@ -93,7 +112,11 @@ def load_committed() -> Settings:
 
 def path_of(value: str) -> Path:
     """Turn a setting's value into a path. Relative ones start at the gate's folder."""
-    return ROOT / Path(value).expanduser()
+    try:
+        return ROOT / Path(value).expanduser()
+    except RuntimeError:
+        # There is no such user.
+        return ROOT / value
 
 
 def known_failure(entry: str) -> tuple[str, date]:
@@ -133,6 +156,9 @@ def _file(name: str) -> dict[str, str]:
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if "\0" in text:
+        # As PowerShell's `>` writes it.
+        raise GateError(f"{name} is UTF-16: save it as UTF-8")
     values: dict[str, str | None] = {}
     read = set()
     for binding in parse_stream(io.StringIO(text)):
@@ -141,7 +167,13 @@ def _file(name: str) -> dict[str, str]:
             # A binding begins with the empty lines above it.
             whole = binding.original.string
             above = whole[: -len(whole.lstrip())]
-            read.add(binding.original.line + above.count("\n"))
+            number = binding.original.line + above.count("\n")
+            read.add(number)
+            if binding.key in TYPE_BY_NAME and binding.value.endswith("\\"):
+                raise GateError(
+                    f"{name}, line {number}: {binding.key} ends with \\: write it in one line, "
+                    "or in quotes"
+                )
     for number, line in enumerate(text.split("\n"), start=1):
         begins = re.match(r"\s*(?:export\s+)?(\w+)", line)
         # It can also have been taken for a part of a value above, whose quote is not closed.
@@ -158,10 +190,11 @@ def _known(values: Mapping[str, str | None], layer: str) -> dict[str, str]:
     A name with one of our prefixes must be a setting. In a file, so must one that is nearly one.
     """
     for name in values.keys() - TYPE_BY_NAME.keys():
-        ours = name.startswith(OUR_PREFIXES)
+        upper = name.upper()
+        ours = upper.startswith(OUR_PREFIXES)
         likeness = 0.5 if ours else 0.9
         nearest = difflib.get_close_matches(
-            name, TYPE_BY_NAME, n=1, cutoff=likeness
+            upper, TYPE_BY_NAME, n=1, cutoff=likeness
         )
         if ours or (nearest and layer != "the environment"):
             hint = f": did you mean {nearest[0]}?" if nearest else ""
@@ -184,6 +217,9 @@ def _checked(values: Mapping[str, str]) -> Settings:
     parsed = {
         name.lower(): _parsed(name, value) for name, value in values.items()
     }
+    for name, (form, in_words) in FORMS.items():
+        if values[name] and not re.fullmatch(form, values[name]):
+            raise GateError(f"{name}={values[name]}: must be {in_words}")
     tests = map(_normal_path, values["SAMCLI_TESTS"].split())
     parsed["samcli_tests"] = list(dict.fromkeys(tests))
     settings = Settings(**parsed)  # type: ignore[arg-type]
@@ -196,12 +232,6 @@ def _checked(values: Mapping[str, str]) -> Settings:
         raise GateError(
             f"EMULATOR_TAG={tag} could be published: use one like pr-1"
         )
-    for name in ("EMULATOR_TAG", "COMPAT_BASELINE"):
-        value = values[name]
-        if value and not TAG.fullmatch(value):
-            raise GateError(
-                f"{name}={value}: must be a tag, without the image's name"
-            )
     if settings.emulator_image == PUBLISHED and not settings.compat_baseline:
         raise GateError(
             f"EMULATOR_IMAGE={PUBLISHED} needs COMPAT_BASELINE, the tag of that image"
@@ -214,16 +244,12 @@ def _checked(values: Mapping[str, str]) -> Settings:
             )
     for entry in settings.samcli_known_failures:
         known_failure(entry)
-    if settings.compat_sdk not in ("released", "source"):
-        raise GateError(
-            f"COMPAT_SDK={settings.compat_sdk}: must be released or source"
-        )
     if settings.compat_sdk == "source" and not settings.sdk_source:
         raise GateError(
             "COMPAT_SDK=source needs SDK_SOURCE, the folder of that package"
         )
     for glob in filter(READ_LITERALLY.search, settings.gated_paths):
-        reason = "a glob cannot begin with / ! : - or contain { } : !"
+        reason = "it must not begin with / ./ ../ - or contain // { } : ! , \\ or a quote"
         raise GateError(f"GATED_PATHS: {glob} would match nothing: {reason}")
     return settings
 
@@ -246,4 +272,7 @@ def _parsed(name: str, value: str) -> str | int | Words | None:
 def _normal_path(entry: str) -> str:
     """Return a path or test id with the path as pytest prints it, without `./` or `//`."""
     path, separator, test = entry.partition("::")
-    return f"{PurePosixPath(path)}{separator}{test}"
+    normal = PurePosixPath(path)
+    if normal.is_absolute() or ".." in normal.parts:
+        raise GateError(f"{entry}: must be a path from the top of aws-sam-cli")
+    return f"{normal}{separator}{test}"

@@ -140,7 +140,18 @@ def test_the_candidates_tag_is_never_one_that_could_be_published(
 
 
 @pytest.mark.parametrize(
-    "glob", ["/src/**", "src/*.{py,toml}", ":!docs/**", "!docs/**"]
+    "glob",
+    [
+        "/src/**",
+        "src/*.{py,toml}",
+        ":!docs/**",
+        "!docs/**",
+        "./src/**",
+        "../src/**",
+        "src//**",
+        "src/**,",
+        r"src\**",
+    ],
 )
 def test_a_glob_that_guards_nothing_is_an_error(root: Path, glob: str) -> None:
     assert refused(root, f"GATED_PATHS=src/** {glob}\n").startswith(
@@ -288,10 +299,42 @@ def test_a_release_sets_no_test_aside(
     ("env", "error"),
     [
         ("COMPAT_SDK=mine", "COMPAT_SDK=mine: must be released or source"),
-        ("COMPAT_SDK=", "COMPAT_SDK=: must be released or source"),
+        ("COMPAT_SDK=", "COMPAT_SDK is empty: see .env.example"),
         (
             "COMPAT_SDK=source",
             "COMPAT_SDK=source needs SDK_SOURCE, the folder of that package",
+        ),
+        (
+            "EMULATOR_REPOSITORY=repo/emulator:latest",
+            "EMULATOR_REPOSITORY=repo/emulator:latest: must be an image's name, in lower case "
+            "and without a tag",
+        ),
+        (
+            "PUBLISH_REPOSITORY=https://host/emulator",
+            "PUBLISH_REPOSITORY=https://host/emulator: must be an image's name, in lower case "
+            "and without a tag",
+        ),
+        ("COMPAT_TIMEOUT=0", "COMPAT_TIMEOUT=0: must be above 0"),
+        ("COMPAT_JOBS=00", "COMPAT_JOBS=00: must be above 0"),
+        (
+            "SAMCLI_TESTS=../aws-sam-cli/tests/x.py",
+            "../aws-sam-cli/tests/x.py: must be a path from the top of aws-sam-cli",
+        ),
+        (
+            "SAMCLI_TESTS=/src/tests/x.py::T",
+            "/src/tests/x.py::T: must be a path from the top of aws-sam-cli",
+        ),
+        (
+            "SAMCLI_TESTS=a.py \\\n  b.py",
+            ".env, line 1: SAMCLI_TESTS ends with \\: write it in one line, or in quotes",
+        ),
+        (
+            "samcli_refs=mine",
+            "unknown setting samcli_refs in .env: did you mean SAMCLI_REFS?",
+        ),
+        (
+            "S\0A\0",
+            ".env is UTF-16: save it as UTF-8",
         ),
         (
             "EMULATOR_TAG=repo/emulator:pr-1",
