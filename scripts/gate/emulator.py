@@ -25,9 +25,10 @@ from gate.programs import (
 from gate.sdk import Wheel
 from gate.settings import Settings, path_of
 
-# `COPY . .`, `ADD ./ /app` and the like, but not from another stage.
+# `COPY . .`, `ADD src ./ /app/` and the like, but not from another stage: a source is followed by
+# another word.
 TAKES_ALL = re.compile(
-    r'(?im)^\s*(COPY|ADD)\s+(?!.*--from=)(--\S+\s+)*\[?\s*"?(\./?\*?|\*)[\s",]'
+    r'(?im)^\s*(COPY|ADD)\s(?!.*--from=).*?(?<=[\s",\[])(\./?\*?|\*)("\s*,|[ \t]+\S)'
 )
 
 
@@ -174,16 +175,15 @@ def refuse_own_files(folder: Path) -> None:
     if folder != workspace.ROOT and folder not in workspace.ROOT.parents:
         return
     dockerfile = folder / "Dockerfile"
-    if not dockerfile.exists() or not TAKES_ALL.search(
-        dockerfile.read_text(encoding="utf-8")
-    ):
+    if not dockerfile.exists():
+        return
+    instructions = re.sub(r"\\\r?\n", " ", _text(dockerfile))
+    if not TAKES_ALL.search(instructions):
         return
     ignored = [folder / "Dockerfile.dockerignore", folder / ".dockerignore"]
     existing = [file for file in ignored if file.exists()]
     file = existing[0] if existing else ignored[-1]
-    patterns = (
-        file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    )
+    patterns = _text(file).splitlines() if file.exists() else []
     matcher = PatternMatcher(patterns)
     own = [
         str((workspace.ROOT / name).relative_to(folder))
@@ -195,6 +195,11 @@ def refuse_own_files(folder: Path) -> None:
         raise GateError(
             f"{dockerfile} copies {lines} into the image: add them to {file}"
         )
+
+
+def _text(file: Path) -> str:
+    """Return a file's text as Docker reads it, which does not look at its comments' encoding."""
+    return file.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _is_ignored(matcher: PatternMatcher, name: str) -> bool:

@@ -23,18 +23,24 @@ def show(verdict: Verdict) -> None:
     last_line = summary_line(verdict)
     text = "\n".join([*lines(verdict), "", last_line, ""])
     folder = workspace.results_folder(verdict.candidate.platform)
-    pages = [folder / workspace.SUMMARY]
-    if job_page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        pages.append(Path(job_page))
-    for page in pages:
-        # A message can have what no encoding has, such as a byte of a file's name.
-        with page.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+    _append(folder / workspace.SUMMARY, text)
     print(f"\n{text}", end="")
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            _append(Path(page), text)
+        except OSError as error:
+            # In a container without that folder. The verdict stands.
+            print(f"not on the job's page: {error}")
     # A green run of a compared ref can have failures that are pre-existing.
     if os.environ.get("GITHUB_ACTIONS") and not verdict.green:
         for line in itertools.islice(annotations(verdict), 3):
             print(f"::error title=sam-cli compat::{line}")
+
+
+def _append(page: Path, text: str) -> None:
+    # A message can have what no encoding has, such as a byte of a file's name.
+    with page.open("a", encoding="utf-8", errors="replace") as file:
+        file.write(text)
 
 
 def annotations(verdict: Verdict) -> Iterator[str]:

@@ -223,6 +223,10 @@ COPIES_ALL = [
     "ADD * /app/",
     "COPY ./* /app/",
     "  COPY . .",
+    "COPY src . /app/",
+    'COPY ["src", ".", "/app/"]',
+    "COPY \\\n  . /app",
+    "# caf\udce9\nCOPY . .",
 ]
 
 
@@ -231,8 +235,10 @@ def test_a_build_that_would_take_the_gates_own_files_along_is_refused(
     monorepo: Path, instruction: str
 ) -> None:
     """.env may hold secrets, and the image is published."""
-    (monorepo / "Dockerfile").write_text(f"FROM scratch\n{instruction}\n")
-    (monorepo / ".dockerignore").write_text("gate/.compat\n")
+    (monorepo / "Dockerfile").write_text(
+        f"FROM scratch\n{instruction}\n", errors="surrogateescape"
+    )
+    (monorepo / ".dockerignore").write_text("\ufeffgate/.compat\n")
     with pytest.raises(GateError) as error:
         emulator.refuse_own_files(monorepo)
     assert str(error.value) == (
@@ -265,12 +271,14 @@ def test_a_build_that_ignores_the_gates_own_files_is_not_refused(
     ("folder", "instruction"),
     [
         (".", "COPY src /src"),
+        (".", "COPY src ."),
         (".", "COPY --from=builder . ."),
         ("packages/emulator", "COPY . ."),
         ("elsewhere", "COPY . ."),
     ],
     ids=[
         "a folder of it",
+        "to here",
         "another stage's",
         "a folder beside the gate",
         "no Dockerfile",

@@ -85,6 +85,20 @@ def test_one_text_is_printed_saved_and_added_to_the_page(
     assert page.read_text() == f"before\n{saved}"
 
 
+def test_a_page_that_cannot_be_written_does_not_hide_the_verdict(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = f"{folder}/of-another-container/page.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", page)
+    text = printed(verdict_of(run_with()), capsys)
+    *_, last, fault = text.splitlines()
+    assert last.startswith("green: ")
+    assert fault.startswith("not on the job's page: ")
+    assert page in fault
+
+
 @pytest.mark.usefixtures("folder")
 def test_green_ends_with_the_counts_of_each_run(
     capsys: pytest.CaptureFixture[str],
