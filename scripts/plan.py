@@ -76,7 +76,7 @@ def main() -> int:
         (row.platform, row.sdk) for row in rows if row.image == "candidate"
     )
     gated = "true" if why else "false"
-    print(f"gated={gated}", *why, sep="\n  ")
+    print(f"gated={gated}", *(why or [why_not(settings)]), sep="\n  ")
     for row in rows:
         print(f"{row.platform} {row.name}: {in_words(row)}")
     github_output(
@@ -126,6 +126,14 @@ def reasons_of(settings: Settings) -> Reasons:
         )
     except GateError as doubt:
         return Reasons([f"in doubt: {doubt}"])
+
+
+def why_not(settings: Settings) -> str:
+    """Return why a run is not gated."""
+    if tag := os.environ.get("RELEASE_TAG"):
+        prefix = settings.release_tag_prefix
+        return f"the tag {tag} has no part {prefix}VERSION (RELEASE_TAG_PREFIX)"
+    return "nothing has changed in GATED_PATHS, in SDK_SOURCE or in the gate"
 
 
 def _touching_the_emulator(base: str, settings: Settings) -> Iterator[str]:
