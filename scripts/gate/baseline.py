@@ -140,7 +140,7 @@ def _pull_by_digest(client: DockerClient, published: str) -> str:
         if not manifest:
             raise GateError(f"{published} is not in the registry")
         by_digest = f"{repository_of(published)}@{manifest.digest}"
-        images.pull(by_digest)
+        images.pull(by_digest, attempts=3)
         return engine.image_id(client, by_digest)
     except GateError as error:
         image_id = engine.image_id(client, published)

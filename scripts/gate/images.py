@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ CANDIDATE = "candidate.json"
 TAR = "image.tar"
 # Seconds for the pip of an image to list its packages: one, as measured.
 PIP_TIMEOUT = 60
+# Seconds between two attempts to pull an image.
+PULL_INTERVAL = 2.0
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,18 @@ def take(client: DockerClient, name: str) -> Image:
     return describe(client, image_id)
 
 
-def pull(name: str, *options: str) -> None:
-    """Pull an image by the docker CLI, which knows the user's logins."""
-    stream(
-        ["docker", "pull", "--quiet", *options, name],
-        failure=f"{name} cannot be pulled",
-    )
+def pull(name: str, *options: str, attempts: int = 1) -> None:
+    """Pull an image by the docker CLI, which knows the user's logins.
+
+    Pulls are limited, so what must be there is worth more than one attempt (FACTS.md#ecr-limits).
+    """
+    command = ["docker", "pull", "--quiet", *options, name]
+    for _ in range(attempts - 1):
+        with contextlib.suppress(GateError):
+            stream(command, failure="")
+            return
+        time.sleep(PULL_INTERVAL)
+    stream(command, failure=f"{name} cannot be pulled")
 
 
 def load(client: DockerClient, tar: Path) -> str:

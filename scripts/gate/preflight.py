@@ -90,19 +90,16 @@ def _temporary_folder(place: Path) -> Iterator[Path]:
 
 
 def _pull_base_image(client: DockerClient) -> None:
-    """Pull the functions' base image once: every shard would, and pulls are limited.
-
-    See FACTS.md#ecr-limits.
-    """
+    """Pull the functions' base image once: every shard would (FACTS.md#ecr-limits)."""
     if engine.image_id(client, BASE_IMAGE):
         return
-    for _ in range(3):
-        with contextlib.suppress(GateError):
-            images.pull(BASE_IMAGE, "--platform=linux/amd64")
-            return
-        time.sleep(2)
-    remedy = "check the network connection, or `docker login` to the registry"
-    raise GateError(f"{BASE_IMAGE} cannot be pulled (see above): {remedy}")
+    try:
+        images.pull(BASE_IMAGE, "--platform=linux/amd64", attempts=3)
+    except GateError as error:
+        remedy = (
+            "check the network connection, or `docker login` to the registry"
+        )
+        raise GateError(f"{error}: {remedy}") from None
 
 
 def _fault(client: DockerClient, folder: Path) -> str:

@@ -261,17 +261,18 @@ class BaseImage:
 
     def __init__(self, client: docker.DockerClient) -> None:
         self.image = client.images.get(preflight.BASE_IMAGE)
-        self.pulls: list[tuple[str, ...]] = []
+        self.pulls: list[list[str]] = []
         # The number of the pull that the registry answers.
         self.answers_at = 1
 
     def appear(self) -> None:
         self.image.tag(self.name)
 
-    def pull(self, *arguments: str) -> None:
-        self.pulls.append(arguments)
+    def run(self, command: list[str], *, failure: str) -> None:
+        """Answer `docker pull`."""
+        self.pulls.append(command)
         if len(self.pulls) < self.answers_at:
-            raise GateError("no answer")
+            raise GateError(failure)
         self.appear()
 
 
@@ -280,15 +281,21 @@ def base_image(
     docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BaseImage]:
     base_image = BaseImage(docker_client)
-    monkeypatch.setattr(images, "pull", base_image.pull)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(images, "stream", base_image.run)
+    monkeypatch.setattr(images, "PULL_INTERVAL", 0.0)
     monkeypatch.setattr(preflight, "BASE_IMAGE", base_image.name)
     yield base_image
     if engine.image_id(docker_client, base_image.name):
         docker_client.images.remove(base_image.name)
 
 
-PULL = (BaseImage.name, "--platform=linux/amd64")
+PULL = [
+    "docker",
+    "pull",
+    "--quiet",
+    "--platform=linux/amd64",
+    BaseImage.name,
+]
 
 
 @pytest.mark.engine
@@ -315,5 +322,5 @@ def test_a_base_image_that_cannot_be_pulled_is_named(
 ) -> None:
     base_image.answers_at = 9
     error = refusal(docker_client)
-    assert error.startswith(f"{BaseImage.name} cannot be pulled (see above): ")
+    assert error.startswith(f"{BaseImage.name} cannot be pulled: check the ")
     assert base_image.pulls == [PULL] * 3
