@@ -48,6 +48,7 @@ def main() -> int:
         verdict.reasons = rules.reasons_against(verdict.requirements, verdict)
         verdict.save()
         report.note_changes(verdict)
+        report.keep_if_green(verdict)
     report.show(verdict)
     return 0 if verdict.green else 1
 

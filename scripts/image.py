@@ -27,7 +27,7 @@ def main() -> int:
         release_tag = os.environ.get("RELEASE_TAG", "")
         release_sdk = sdk.wait_for_release(settings, release_tag)
         wheel = sdk.build(settings)
-        image = find(client, settings, wheel)
+        image = build_or_take(client, settings, wheel)
         if image.platform != platform:
             remedy = (
                 f"build or pull one for {platform}, or choose another engine"
@@ -55,7 +55,7 @@ def main() -> int:
     return 0
 
 
-def find(
+def build_or_take(
     client: DockerClient, settings: Settings, wheel: Wheel | None
 ) -> Image:
     """Build the image, or take the one that EMULATOR_IMAGE names."""

@@ -179,9 +179,7 @@ def _changes(base: str, paths: list[str]) -> list[str]:
 
 def platforms(settings: Settings) -> list[str]:
     """Return the platforms as they stand in names of jobs, such as linux-amd64."""
-    names = [
-        platform.replace("/", "-") for platform in settings.publish_platforms
-    ]
+    names = list(map(file_name, settings.publish_platforms))
     if os.environ.get("GITHUB_EVENT_NAME") == "pull_request":
         # On arm64 the functions under test are emulated, which takes long
         # (FACTS.md#amd64-functions).

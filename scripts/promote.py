@@ -49,13 +49,11 @@ def verified_platforms(image: str, version: str) -> set[str]:
     owner = repository or "GITHUB_REPOSITORY"
     printed = call(
         [
-            *(
-                "gh",
-                "attestation",
-                "verify",
-                f"oci://{image}",
-                f"--repo={repository}",
-            ),
+            "gh",
+            "attestation",
+            "verify",
+            f"oci://{image}",
+            f"--repo={repository}",
             f"--cert-identity-regex=^{re.escape(workflow)}",
             f"--predicate-type={PREDICATE_TYPE}",
             "--deny-self-hosted-runners",

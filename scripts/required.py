@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+from gate import workspace
+
 # Of sam-cli-compat.yml. A matrix has one result: success only if all its jobs succeeded.
 JOBS = ("plan", "build", "gate")
-# Where the workflow puts the artifact of each row.
-ROWS = Path(__file__).resolve().parents[1] / ".compat/rows"
 
 
 def main() -> int:
@@ -31,12 +31,14 @@ def main() -> int:
     if result_by_job in passing:
         print("passed")
         return 0
-    print("failed: a job above did not succeed")
+    print("failed: see the summary of the jobs that did not succeed")
     return 1
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
     """Return a line for each aws-sam-cli, the worst first, with a column for each platform."""
+    if not rows:
+        return []
     platforms = list(dict.fromkeys(row["platform"] for row in rows))
     cells_by_name: dict[str, list[str]] = {}
     for row in rows:
@@ -50,7 +52,7 @@ def table(rows: list[dict[str, str]]) -> list[str]:
         ["---"] * (len(platforms) + 1),
     ]
     rows_of_table += [[name, *cells_by_name[name]] for name in worst_first]
-    return [f"| {' | '.join(cells)} |" for cells in rows_of_table if rows]
+    return [f"| {' | '.join(cells)} |" for cells in rows_of_table]
 
 
 def good(cells: list[str]) -> bool:
@@ -60,13 +62,8 @@ def good(cells: list[str]) -> bool:
 
 def outcome(row: dict[str, str]) -> str:
     """Return what a row's verdict.json says, such as "40 passed" or "red: 2 regressions"."""
-    platform = row["platform"]
-    folder = ROWS / f"compat-{platform}-{row['name']}"
-    # actions/download-artifact may unpack the only artifact without a folder of its name.
-    if not folder.is_dir():
-        folder = ROWS
+    path = workspace.row_verdict(row["platform"], row["name"])
     try:
-        path = folder / platform / "verdict.json"
         verdict = json.loads(path.read_text("utf-8"))
         text = ", ".join(verdict["outcomes"].values())
         return text if verdict["green"] else f"red: {text}"

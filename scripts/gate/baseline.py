@@ -170,12 +170,13 @@ def differences(
                 key = f"{route} {of_candidate} {of_published}"
                 new = Difference(route, of_candidate, of_published)
                 found.setdefault(key, new).tests.append(test.id)
-    by_tests = sorted(
+    return sorted(
         found.values(),
-        key=lambda difference: len(difference.tests),
-        reverse=True,
+        key=lambda difference: (
+            _is_consequence(difference),
+            -len(difference.tests),
+        ),
     )
-    return sorted(by_tests, key=_is_consequence)
 
 
 def _is_consequence(difference: Difference) -> bool:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from docker.errors import DockerException
 
-from gate.programs import GateError
+from gate.programs import GateError, one_line
 from gate.workspace import CACHE, ROOT, VERSION
 
 # Ctrl-C; `kill`, or a cancelled job on a machine of one's own; a terminal that was closed.
@@ -91,7 +91,7 @@ def run_main(main: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
         report = "please report it with the traceback above"
         message = f"error: internal error in gate {VERSION}; {report}"
-    print(" ".join(message.split()), file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     sys.exit(code)
 
 

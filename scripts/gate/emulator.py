@@ -10,6 +10,7 @@ from typing import Any
 
 from docker import DockerClient
 from docker.utils.build import PatternMatcher
+from packaging.utils import canonicalize_name
 
 from gate import engine, git, images, sdk, workspace
 from gate.images import LABEL
@@ -95,7 +96,7 @@ def wheel_version(folder: Path) -> str:
     wheels = sorted(
         wheel.name
         for wheel in (folder / "dist").glob("*-*.whl")
-        if name in ("", sdk.normal(wheel.name.partition("-")[0]))
+        if name in ("", canonicalize_name(wheel.name.partition("-")[0]))
     )
     if len(wheels) > 1:
         # The Dockerfile installs dist/*.whl (FACTS.md#two-wheels).
@@ -134,10 +135,10 @@ def build(
         "--load",
         "--progress=plain",
         f"--tag={name}",
+        # The context's own: one of another driver does not see images of the engine
+        # (FACTS.md#persisted-builders).
+        f"--builder={engine.context()['Name']}",
     ]
-    # The context's own builder: one of another driver does not see images of the engine
-    # (FACTS.md#persisted-builders).
-    command.append(f"--builder={engine.context()['Name']}")
     command += [
         f"--label={LABEL}.{label}={value}" for label, value in labels.items()
     ]
@@ -180,9 +181,9 @@ def refuse_own_files(folder: Path) -> None:
     instructions = re.sub(r"\\\r?\n", " ", _text(dockerfile))
     if not TAKES_ALL.search(instructions):
         return
-    ignored = [folder / "Dockerfile.dockerignore", folder / ".dockerignore"]
-    existing = [file for file in ignored if file.exists()]
-    file = existing[0] if existing else ignored[-1]
+    file = folder / "Dockerfile.dockerignore"
+    if not file.exists():
+        file = folder / ".dockerignore"
     patterns = _text(file).splitlines() if file.exists() else []
     matcher = PatternMatcher(patterns)
     own = [

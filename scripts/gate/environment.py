@@ -19,6 +19,8 @@ INHERITED = re.compile(
     r"|GIT_SSL_CAINFO|NETRC|(?i:(http|https|ftp|all)_proxy)|SAM_CLI_CONTAINER_CONNECTION_TIMEOUT"
     r"|LD_LIBRARY_PATH|DYLD_.*|PIP_.*|UV_(?!PUBLISH_).*"
 )
+# What the plugin writes in a shard's folder.
+RECORDS = "records.jsonl"
 # What `reserve_port` gave away: a socket that is closed reserves nothing.
 RESERVED: dict[int, socket.socket] = {}
 
@@ -36,8 +38,8 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
         if INHERITED.fullmatch(name)
     }
     # Emulators are on this machine: no proxy may be asked for them.
-    around = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    hosts = f"{around},localhost,127.0.0.1".lstrip(",")
+    direct = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    hosts = f"{direct},localhost,127.0.0.1".lstrip(",")
     return variables | {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
@@ -69,7 +71,7 @@ def prepare_shard(
         "TMPDIR": f"{folder}/tmp",
         "PYTHONPATH": f"{Path(__file__).parent}/plugin",
         "SAM_COMPAT_WORKTREE": str(worktree),
-        "SAM_COMPAT_RECORDS": str(records_of(folder)),
+        "SAM_COMPAT_RECORDS": str(folder / RECORDS),
         "SAM_CLI_DEV": "1",
         "SAM_CLI_TELEMETRY": "0",
         # Preflight has pulled the base image (FACTS.md#ecr-limits).
@@ -79,6 +81,7 @@ def prepare_shard(
         "AWS_EC2_METADATA_DISABLED": "true",
         # Where CI is set, all tests would be skipped (FACTS.md#skipped-in-ci).
         "FORCE_RUN_DOCKER_TEST": "1",
+        # FACTS.md#attaches-by-name
         "DURABLE_EXECUTIONS_CONTAINER_NAME": name,
         "DURABLE_EXECUTIONS_EMULATOR_PORT": str(reserve_port()),
         "DURABLE_EXECUTIONS_EMULATOR_IMAGE_TAG": tag,
@@ -86,11 +89,6 @@ def prepare_shard(
     # The functions under test are built again and again from the same packages.
     cached = {"PIP_CACHE_DIR": f"{workspace.CACHE}/pip"}
     return cached | inherited(os.environ) | own
-
-
-def records_of(folder: Path) -> Path:
-    """Return the file that the plugin writes in a shard's folder."""
-    return folder / "records.jsonl"
 
 
 def reserve_port() -> int:

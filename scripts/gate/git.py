@@ -36,7 +36,7 @@ def git(*arguments: str | Path, failure: str, cwd: Path | None = None) -> str:
 
 
 def tracked(*paths: str) -> list[str]:
-    """Return the committed files below some paths of the gate's folder, as git's pathspecs."""
+    """Return the files that git tracks below some paths of the gate's folder."""
     listed = git(
         "ls-files",
         "--",

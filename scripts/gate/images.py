@@ -130,20 +130,12 @@ def take(client: DockerClient, name: str) -> Image:
             describe(client, load(client, tar)), config_digest=digest
         )
     image_id = engine.image_id(client, name)
-    if image_id:
-        is_id = engine.short(image_id).startswith(engine.short(name))
-        if not is_id:
-            remedy = "`docker pull` it first for another"
-            print(f"{name} is tested as it is on this machine; {remedy}")
-        return describe(client, image_id)
-    with contextlib.suppress(GateError):
-        pull(name)
-    image_id = engine.image_id(client, name)
     if not image_id:
-        raise GateError(
-            f"there is no image {name} here, and it cannot be pulled (see above)"
-        )
-    return describe(client, image_id)
+        pull(name)
+    elif not engine.short(image_id).startswith(engine.short(name)):
+        remedy = "`docker pull` it first for another"
+        print(f"{name} is tested as it is on this machine; {remedy}")
+    return describe(client, image_id or name)
 
 
 def pull(name: str, *options: str, attempts: int = 1) -> None:
@@ -157,7 +149,7 @@ def pull(name: str, *options: str, attempts: int = 1) -> None:
             stream(command, failure="")
             return
         time.sleep(PULL_INTERVAL)
-    stream(command, failure=f"{name} cannot be pulled")
+    stream(command, failure=f"{name} is not here and cannot be pulled")
 
 
 def load(client: DockerClient, tar: Path) -> str:

@@ -202,7 +202,7 @@ class Run:
         return self.attributions() or f"{self.counts()['passed']} passed"
 
 
-def counted(names: Iterable[str]) -> str:
+def tally(names: Iterable[str]) -> str:
     """Return such as "1 failed, 3 passed"."""
     number = Counter(names)
     return (
@@ -221,7 +221,7 @@ def plural(number: int, word: str) -> str:
 class Verdict:
     """The runs of one candidate, and each reason against green.
 
-    `image_id_at_end`: what the candidate's tag named after the last run, "" for nothing.
+    `image_id_at_end`: what the candidate's tag named after the last run.
     """
 
     requirements: Requirements

@@ -1,4 +1,4 @@
-"""The event monitor: which images of the emulator's repository were started, and their logs."""
+"""The event monitor: which images were started for a shard, or where one can answer it."""
 
 import contextlib
 import threading
@@ -45,12 +45,7 @@ class Watch:
 
     def shard_of(self, container_name: str) -> str:
         """Return the shard that a container belongs to, "" for another program's."""
-        prefix = f"{self.name}-"
-        return (
-            container_name.removeprefix(prefix)
-            if container_name.startswith(prefix)
-            else ""
-        )
+        return container_name.partition(f"{self.name}-")[2]
 
 
 @dataclass
@@ -93,15 +88,15 @@ class _Container:
 class _Reader:
     """The thread that reads events, and the threads that it starts.
 
-    `marks` counts the events of the run's own volume: its creation and its removal. The second one
-    must not come before the run `is_ending`.
+    `volume_events` counts those of the run's own volume: its creation and its removal, which must
+    not come before the run `is_ending`.
     """
 
     watch: Watch
     seen: Seen
     containers: dict[str, _Container] = field(default_factory=dict)
     followers: list[threading.Thread] = field(default_factory=list)
-    marks: int = 0
+    volume_events: int = 0
     is_ending: bool = False
 
 
@@ -114,19 +109,18 @@ def monitor(watch: Watch) -> Iterator[Seen]:
     # The engine replays only its last 256 events: listen from before the first test
     # (FACTS.md#last-256-events).
     stream = watch.client.api.events(decode=True, filters=EVENTS)
-    arguments = (reader, stream)
-    threading.Thread(target=_read, args=arguments, daemon=True).start()
+    threading.Thread(target=_read, args=(reader, stream), daemon=True).start()
     try:
         # A volume's creation marks the begin, its removal the end.
         watch.client.api.create_volume(watch.name)
-        _wait_for_mark(reader, 1)
+        _wait_for_volume_event(reader, 1)
         yield reader.seen
         # Before the clean-up, which would hide it.
         _raise_if_lost(reader.seen)
         reader.is_ending = True
         # The volume too, and containers whose log would never end.
         engine.remove_leftovers(watch.client)
-        _wait_for_mark(reader, 2)
+        _wait_for_volume_event(reader, 2)
         for follower in reader.followers:
             follower.join(EVENT_TIMEOUT)
     finally:
@@ -135,10 +129,10 @@ def monitor(watch: Watch) -> Iterator[Seen]:
             engine.remove_leftovers(watch.client)
 
 
-def _wait_for_mark(reader: _Reader, number: int) -> None:
+def _wait_for_volume_event(reader: _Reader, number: int) -> None:
     seen = reader.seen
     deadline = time.monotonic() + EVENT_TIMEOUT
-    while reader.marks < number and not seen.stop_reason:
+    while reader.volume_events < number and not seen.stop_reason:
         if time.monotonic() > deadline:
             seen.stop_reason = "no event came"
         time.sleep(0.05)
@@ -162,11 +156,11 @@ def _read(reader: _Reader, stream: Any) -> None:
             elif event["Actor"]["ID"] == reader.watch.name:
                 ahead = event["timeNano"] / 1e9 - time.time()
                 seen.clock_at_end = ahead
-                if not reader.marks:
+                if not reader.volume_events:
                     seen.clock_at_begin = ahead
-                reader.marks += 1
+                reader.volume_events += 1
                 # What comes after the end is of another run, such as the comparison.
-                if reader.marks == 2:
+                if reader.volume_events == 2:
                     if not reader.is_ending:
                         # ansible/ansible-dev-tools#789
                         pruned = "the run's volume was removed, as by `docker volume prune`"

@@ -120,7 +120,7 @@ def _fault(client: DockerClient, folder: Path) -> str:
     if step == "host":
         raise GateError(
             f"a container cannot reach this machine by host.docker.internal ({reason}): "
-            "is the engine rootless, or is there a firewall?"
+            "is the engine rootless, or is there a firewall between its bridge and this machine?"
         )
     if step == "space":
         # rust-lang/crater#700

@@ -45,9 +45,9 @@ def call(command: Sequence[str | Path], *, failure: str, **options: Any) -> str:
     if done.returncode:
         # WSL's stub of docker prints its reason to stdout (beeware/briefcase#1634).
         printed = done.stderr.strip() or done.stdout.strip()
-        line = without_secrets(" ".join(printed.split()))
-        # git names each file that it cannot write.
-        raise GateError(f"{failure}: {line[:MAX_REASON_LENGTH]}")
+        # Cut, since git names each of a thousand files that it cannot write.
+        reason = one_line(without_secrets(printed))[:MAX_REASON_LENGTH]
+        raise GateError(f"{failure}: {reason}")
     return str(done.stdout.strip())
 
 
@@ -62,6 +62,11 @@ def stream(
     done = run(command, shell=isinstance(command, str), **options)
     if done.returncode:
         raise GateError(f"{failure} (exit code {done.returncode}, see above)")
+
+
+def one_line(text: str) -> str:
+    """Return text with a single space for each of its line ends and runs of spaces."""
+    return " ".join(text.split())
 
 
 def without_secrets(text: str) -> str:
@@ -100,7 +105,7 @@ def pip_settings(command: str) -> dict[str, str]:
         for option, value in re.findall(settings, listing):
             # pip separates several values by line ends, which its listing shows as \n.
             words = value.replace("\\n", " ").split()
-            # A shard has another home.
+            # `~` is the caller's home: a shard has another.
             found[option] = " ".join(map(os.path.expanduser, words))
     return found
 

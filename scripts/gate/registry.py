@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gate.images import LABEL
 from gate.model import Image, repository_of
-from gate.programs import GateError, call, run, stream
+from gate.programs import GateError, call, one_line, run, stream
 
 IMAGETOOLS = ("docker", "buildx", "imagetools")
 # Seconds until a registry must show what was pushed (FACTS.md#registry-lag).
@@ -34,7 +34,7 @@ def inspect(reference: str) -> Manifest | None:
         [*IMAGETOOLS, "inspect", "--raw", reference], capture_output=True
     )
     if done.returncode:
-        printed = " ".join(done.stderr.decode(errors="replace").split())
+        printed = one_line(done.stderr.decode(errors="replace"))
         # The registry's own answer; a missing credential helper is "not found" too.
         if f"{reference.rpartition('/')[2]}: not found" in printed:
             return None
@@ -118,6 +118,6 @@ def wait_for(
             shown = manifest.digest if manifest else "nothing"
             after = f"{shown} after {REGISTRY_LAG:.0f} s"
             raise GateError(
-                f"pushed {reference}, but the registry answers with {after}"
+                f"pushed {reference}, but the registry answers with {after}: run it again"
             )
         time.sleep(POLL_INTERVAL)

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from gate import (
     emulator,
     engine,
+    git,
     images,
     registry,
     rows,
@@ -18,7 +19,6 @@ from gate import (
     sdk,
     workspace,
 )
-from gate.git import git, tracked
 from gate.images import Candidate
 from gate.model import Image, Requirements, Verdict
 from gate.programs import GateError
@@ -112,10 +112,10 @@ def judge(settings: Settings, release_tag: str) -> Release:
 def _reasons_against_clone() -> list[str]:
     reasons = [
         f"{path} is committed: remove it from git"
-        for path in tracked(*workspace.OWN)
+        for path in git.tracked(*workspace.OWN)
     ]
     status = ("status", "--porcelain", "--untracked-files=no", ".")
-    changed = git(*status, cwd=workspace.ROOT, failure="git status failed")
+    changed = git.git(*status, cwd=workspace.ROOT, failure="git status failed")
     lines = changed.splitlines()
     return reasons + [
         f"changed since the last commit: {line.strip()}" for line in lines
@@ -160,18 +160,17 @@ def _reasons_against_image(
     if not tested.config_digest:
         yield "its config digest is unknown: use COMPAT_SAVE_IMAGE=1 for `make image`"
     elif not built == image.config_digest == tested.config_digest:
-        yield f"digest mismatch: built {built or 'nothing'}, tested {tested.config_digest}"
+        digests = f"built {built or 'nothing'}, tested {tested.config_digest}"
+        yield f"digest mismatch: {digests}: run build and gate again"
     if reason := version_fault(image.version):
         yield reason
     folder = path_of(committed.emulator_source)
     head = emulator.revision(folder) if folder.is_dir() else image.revision
-    if not COMMIT.fullmatch(image.revision) or not head.startswith(
-        image.revision
-    ):
-        clean = head.removesuffix("-dirty") or "commit"
-        source = (
-            f"from {image.revision or 'no commit'}, not from a clean {clean}"
-        )
+    # The build itself may add files: the tree was clean when the image was built.
+    clean = head.removesuffix("-dirty")
+    if not COMMIT.fullmatch(image.revision) or image.revision != clean:
+        built_from = image.revision or "no commit"
+        source = f"from {built_from}, not from a clean {clean or 'commit'}"
         yield f"it was built {source}: commit, and run the gate again"
 
 
@@ -230,14 +229,14 @@ def check_image(
     if not release_tag:
         return
     prefix = settings.release_tag_prefix
-    fault = version_fault(image.version)
-    fault = fault or tag_fault(release_tag, prefix, image.version)
-    if fault:
+    if fault := version_fault(image.version) or tag_fault(
+        release_tag, prefix, image.version
+    ):
         raise GateError(fault)
     if not sdk_version:
         return
     # Another package of the image may have the same version.
-    name = sdk.project_name(path_of(settings.sdk_source)).replace("_", "-")
+    name = sdk.project_name(path_of(settings.sdk_source))
     held = image.packages.get(name, "none")
     if held != sdk_version:
         raise GateError(

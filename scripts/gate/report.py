@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gate import workspace
 from gate.model import Difference, Image, Run, TestResult, Verdict, plural
-from gate.programs import GateError
+from gate.programs import one_line
 from gate.settings import PUBLISHED
 
 LEGEND = (
@@ -61,7 +61,7 @@ def annotations(verdict: Verdict) -> Iterator[str]:
 
 def escaped(text: str) -> str:
     """Return text from elsewhere as one line of a workflow command."""
-    return " ".join(text.split()).replace("%", "%25")
+    return one_line(text).replace("%", "%25")
 
 
 def lines(verdict: Verdict) -> Iterator[str]:
@@ -88,13 +88,18 @@ def lines(verdict: Verdict) -> Iterator[str]:
             f"{name} {version}" for name, version in run.versions.items()
         ]
         yield f"- versions with {run.ref}: {code(', '.join(versions))}"
+    if verdict.reasons:
+        yield from ("", "Why it is red:", "")
     for reason in verdict.reasons:
         yield f"- {code(reason)}"
     yield from _repeat(verdict)
 
 
 def summary_line(verdict: Verdict) -> str:
-    """Return such as "red: develop: 2 failed (1 pre-existing, 1 regression), 38 passed"."""
+    """Return such as "red: develop: 2 failed (1 pre-existing, 1 regression), 38 passed".
+
+    A verdict that is red without a failure ends with the first reason.
+    """
     parts = []
     for run in verdict.runs:
         counts = [
@@ -105,8 +110,14 @@ def summary_line(verdict: Verdict) -> str:
         if run.failed:
             counts[0] += f" ({run.attributions()})"
         parts.append(f"{run.ref}: {', '.join(counts) or 'no test'}")
-    colour = "green" if verdict.green else "red"
-    return f"{colour}: {'; '.join(parts)}"
+    line = "; ".join(parts)
+    if verdict.green:
+        return f"green: {line}"
+    # Where nothing failed, the counts do not say why.
+    has_failed = any(run.failed for run in verdict.runs)
+    return (
+        f"red: {line}" if has_failed else f"red: {line}; {verdict.reasons[0]}"
+    )
 
 
 def statuses(difference: Difference) -> str:
@@ -172,7 +183,7 @@ def repeat(verdict: Verdict, run: Run, tests: list[TestResult]) -> str:
 
 def code(text: str) -> str:
     """Return text from elsewhere as a Markdown code span of one line."""
-    line = " ".join(text.split()).replace("`", "'")
+    line = one_line(text).replace("`", "'")
     return f"`{line}`"
 
 
@@ -241,19 +252,13 @@ def _image(image: Image) -> str:
 
 
 def note_changes(verdict: Verdict) -> None:
-    """Note in each run which versions are others than in the last green one, and keep a green one.
+    """Note in each run which versions are others than in the last green one of its ref here.
 
     The verdict is not changed on disk: another machine has another history.
     """
     for run in verdict.runs:
-        platform = verdict.candidate.platform.replace("/", "-")
-        name = f"{platform}-{workspace.file_name(run.ref)}.json"
-        path = workspace.CACHE / "green" / name
         now = _versions(verdict, run)
-        try:
-            before = workspace.read_json(path, remedy="")
-        except GateError:
-            before = {}
+        before = workspace.read_json(_last_green(verdict, run))
         changes = [
             f"{name} {before[name]} -> {version}"
             for name, version in now.items()
@@ -263,8 +268,19 @@ def note_changes(verdict: Verdict) -> None:
             run.notes.append(
                 f"since the last green run here: {', '.join(changes)}"
             )
+
+
+def keep_if_green(verdict: Verdict) -> None:
+    """Keep the versions of a green verdict, for `note_changes` of a later one."""
+    for run in verdict.runs:
         if verdict.green:
-            workspace.write_json(path, now)
+            path = _last_green(verdict, run)
+            workspace.write_json(path, _versions(verdict, run))
+
+
+def _last_green(verdict: Verdict, run: Run) -> Path:
+    name = workspace.file_name(f"{verdict.candidate.platform}-{run.ref}")
+    return workspace.CACHE / "green" / f"{name}.json"
 
 
 def _versions(verdict: Verdict, run: Run) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.model import TestResult
+from gate.programs import one_line
 
 # Characters of a failure's message that are kept.
 MAX_MESSAGE_LENGTH = 400
@@ -99,16 +100,17 @@ def _add_report(result: TestResult, report: Record) -> None:
     if called:
         # Later its class's tear-down removes what it worked on, which fails other requests.
         result.ended = report["at"]
-    passed_and_skipped = (
-        result.outcome == "passed" and report["outcome"] == "skipped"
-    )
-    if result.outcome == "failed" or passed_and_skipped:
+    outcome = report["outcome"]
+    # Each other one, such as that of a retry of aws-sam-cli's own ("rerun"), is a failure.
+    has_failed = outcome not in ("passed", "skipped")
+    has_passed = outcome == "passed" and called
+    was_skipped = outcome == "skipped" and result.outcome != "passed"
+    if result.outcome == "failed" or not (
+        has_failed or has_passed or was_skipped
+    ):
         return
-    if report["outcome"] == "passed" and not called:
-        return
-    known = report["outcome"] in ("passed", "skipped")
-    result.outcome = report["outcome"] if known else "failed"
-    result.message = " ".join(report["message"].split())[:MAX_MESSAGE_LENGTH]
+    result.outcome = "failed" if has_failed else outcome
+    result.message = one_line(report["message"])[:MAX_MESSAGE_LENGTH]
 
 
 def answers(log: Path) -> list[Answer]:

@@ -3,8 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
 from gate import model, rules, workspace
 from gate.model import Requirements, Run, Verdict
@@ -16,8 +15,9 @@ from gate.settings import Settings
 class Row:
     """One job: `make compat` on one platform, with one image, SDK and commit of aws-sam-cli.
 
-    `name` is its own on its platform, and may stand in an artifact's name. One of `refs` and
-    `compared_refs` is REF@COMMIT, the other is empty. `requested_as` are the words that name it.
+    `platform` is one of file names, such as linux-amd64; `name` is its own on its platform, and may
+    stand in an artifact's name. One of `refs` and `compared_refs` is REF@COMMIT, the other is
+    empty. `requested_as` are the words that name it.
     """
 
     platform: str
@@ -44,7 +44,7 @@ def load_verdict(platform: str, settings: Settings) -> Verdict:
     """Return a platform's verdict, in a workflow the join of its rows' verdicts."""
     if not planned():
         return model.load(platform)
-    name = platform.replace("/", "-")
+    name = workspace.file_name(platform)
     rows = [row for row in planned() if row.platform == name]
     return join(rows, settings)
 
@@ -59,7 +59,8 @@ def join(rows: list[Row], settings: Settings) -> Verdict:
     verdicts = {}
     for row in rows:
         try:
-            verdicts[row] = model.load_file(_verdict_file(row))
+            path = workspace.row_verdict(row.platform, row.name)
+            verdicts[row] = model.load_file(path)
         except GateError as error:
             reasons.append(f"{row.name}: no verdict: {error}")
     if not verdicts:
@@ -87,14 +88,6 @@ def join(rows: list[Row], settings: Settings) -> Verdict:
     return joined
 
 
-def _verdict_file(row: Row) -> Path:
-    folder = workspace.COMPAT / "rows"
-    of_row = folder / f"compat-{row.platform}-{row.name}"
-    # actions/download-artifact may unpack the only artifact without a folder of its name.
-    place = of_row if of_row.is_dir() else folder
-    return place / row.platform / workspace.VERDICT
-
-
 def _faults(row: Row, verdict: Verdict, first: Verdict) -> Iterator[str]:
     """Yield why a row's verdict is not of its commit, or not of the first one's candidate."""
     commits = [run.commit for run in verdict.runs]
@@ -107,8 +100,9 @@ def _faults(row: Row, verdict: Verdict, first: Verdict) -> Iterator[str]:
         or candidate.image_id != first.candidate.image_id
     ):
         yield f"it tested another candidate ({candidate.config_digest})"
-    if _without_refs(verdict.requirements) != _without_refs(first.requirements):
-        yield "it ran with other settings"
+    for name, value in asdict(_without_refs(verdict.requirements)).items():
+        if value != getattr(_without_refs(first.requirements), name):
+            yield f"it ran with another {name.upper()} than the first row"
     if verdict.image_id_at_end != first.image_id_at_end:
         yield "the candidate's tag was moved"
 

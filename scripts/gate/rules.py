@@ -27,8 +27,8 @@ from gate.model import (
     Run,
     TestResult,
     Verdict,
-    counted,
     plural,
+    tally,
 )
 from gate.settings import Words, known_failure
 
@@ -72,20 +72,22 @@ def _strict(required: Requirements, run: Run) -> Iterator[str]:
     for entry in required.samcli_tests:
         tests = [test for test in run.counted if covers(entry, test.id)]
         of_entry = {test.id for test in tests if test.outcome == "passed"}
-        is_set_aside = any(covers(entry, test_id) for test_id in run.set_aside)
         # All of an entry can be set aside: start_api's file has one test.
-        if not of_entry and (tests or not is_set_aside):
-            yield f"{entry}: no test passed ({counted(test.outcome for test in tests)})"
+        is_set_aside = not tests and any(
+            covers(entry, test_id) for test_id in run.set_aside
+        )
+        if not of_entry and not is_set_aside:
+            yield f"{entry}: no test passed ({tally(test.outcome for test in tests)})"
         passed |= of_entry
     least = max(required.compat_min_passed, 1)
     if len(passed) < least:
-        yield f"Only {plural(len(passed), 'test')} passed; COMPAT_MIN_PASSED requires {least}"
+        yield f"only {plural(len(passed), 'test')} passed; COMPAT_MIN_PASSED requires {least}"
 
 
 def _only_regressions(run: Run) -> Iterator[str]:
     """Rules 2 and 3 for SAMCLI_COMPARED_REFS."""
     if not _passed(run):
-        yield f"no test passed ({counted(test.outcome for test in run.counted)})"
+        yield f"no test passed ({tally(test.outcome for test in run.counted)})"
     number = Counter(run.attribution_of(test) for test in run.failed)
     for attribution in ("regression", "unknown"):
         if number[attribution]:
@@ -111,7 +113,7 @@ def _evidence(candidate: Image, run: Run) -> Iterator[str]:
 def _tag_moved(verdict: Verdict) -> Iterator[str]:
     """Rule 5. Another clone that uses the same tag would have tested its own image."""
     candidate = verdict.candidate
-    at_end = verdict.image_id_at_end or "nothing"
+    at_end = verdict.image_id_at_end
     if at_end != candidate.image_id:
         moved = f"{candidate.reference} was moved from {candidate.image_id} to {at_end}"
         yield f"{moved}: does another clone use this tag? Set EMULATOR_TAG there"

@@ -28,7 +28,7 @@ from gate import (
     sdk,
     workspace,
 )
-from gate.model import Image, Run, ShardResult, TestResult, counted
+from gate.model import Image, Run, ShardResult, TestResult, tally
 from gate.monitor import Seen, Watch, monitor
 from gate.programs import GateError
 from gate.results import Record
@@ -156,11 +156,8 @@ def run(
     began = time.monotonic()
     sam_cli = checkout.sam_cli
     run = Run(
-        ref=sam_cli.ref,
-        commit=sam_cli.commit,
+        **vars(sam_cli),
         version=checkout.version,
-        requested_as=sam_cli.requested_as,
-        only_regressions_count=sam_cli.only_regressions_count,
         set_aside=rules.set_aside(settings.samcli_known_failures),
     )
     label = f"{workspace.file_name(run.ref)}-{run.commit[:7]}"
@@ -214,7 +211,8 @@ def _collect(suite: Suite, run: Run) -> list[str]:
             files.append(file)
         elif entry in load_committed().samcli_tests:
             run.problems.append(
-                f"{entry} does not exist in this aws-sam-cli: was it moved?"
+                f"{entry} does not exist in this aws-sam-cli: was it moved? Name its new path in "
+                "SAMCLI_TESTS"
             )
         else:
             raise GateError(
@@ -273,10 +271,10 @@ def _run_with_retries(suite: Suite, run: Run, test_ids: list[str]) -> None:
         run.shards.sort(key=lambda shard: shard.name)
         run.tests = sorted(merged.values(), key=lambda test: test.id)
         test_ids = [test.id for test in run.failed]
-        is_red_anyway = (
-            len(test_ids) > max(1, len(merged) / 4) and not suite.is_published
-        )
-        if run.problems or not test_ids or (is_red_anyway and not fault):
+        # A quarter failed: to run them again would only cost time.
+        is_hopeless = len(test_ids) > max(1, len(merged) / 4)
+        may_stop = is_hopeless and not fault and not suite.is_published
+        if run.problems or not test_ids or may_stop:
             break
     if fault and (test_ids or run.problems):
         raise GateError(fault)
@@ -373,7 +371,7 @@ class Progress:
         tests = dict(self.ended)
         for shard in self.shards:
             folder = self.suite.folder / shard.name
-            records = results.records(environment.records_of(folder))
+            records = results.records(folder / environment.RECORDS)
             tests |= results.tests(records, shard.name)
         number = Counter(test.outcome for test in tests.values())
         total = sum(len(shard.tests) for shard in self.shards)
@@ -387,7 +385,7 @@ class Progress:
     def end_shard(self, outcome: ShardOutcome) -> None:
         """Print the line of a shard that has ended."""
         self.ended |= {test.id: test for test in outcome.tests}
-        outcomes = counted(test.outcome for test in outcome.tests)
+        outcomes = tally(test.outcome for test in outcome.tests)
         shard = outcome.result
         self._print(
             f"{self.suite.ref}: {shard.name}: {outcomes} in {shard.seconds:.0f} s"
@@ -438,8 +436,8 @@ def _wheel_fault(wheel: Wheel, shard: Shard, ended: PytestRun) -> str:
     version, record = packages[wheel.name]
     if record == wheel.record:
         return ""
-    other = f"{wheel.name} {version}, not {wheel.version} of this commit"
-    return f"shard {shard.name}: its functions had {other}"
+    other = f"another {wheel.name} ({version}) than that of this commit"
+    return f"shard {shard.name}: its functions had {other} ({wheel.version})"
 
 
 def _machine_fault(suite: Suite, shard: Shard, ended: PytestRun) -> str:
@@ -455,10 +453,11 @@ def _machine_fault(suite: Suite, shard: Shard, ended: PytestRun) -> str:
     if shard.name in suite.seen.killed:
         return f"{suite.ref}: an emulator was killed: {TOO_LITTLE_MEMORY}"
     if not suite.folder.exists():
-        return (
-            f"{suite.ref}: {suite.folder.parent} was removed during the run: does logind remove "
-            "what is in /dev/shm when you log out? Set RemoveIPC=no (systemd/systemd#2039)"
-        )
+        why = "by another program?"
+        if workspace.MEMORY in suite.folder.parents:
+            # systemd/systemd#2039
+            why = "by logind, when you logged out? Set RemoveIPC=no"
+        return f"{suite.ref}: {suite.folder} was removed during the run: {why}"
     for file in (log, suite.watch.log(shard.name)):
         text = (
             file.read_bytes().decode(errors="replace") if file.exists() else ""
@@ -468,9 +467,8 @@ def _machine_fault(suite: Suite, shard: Shard, ended: PytestRun) -> str:
                 return f"{suite.ref}: {fault} (see {_relative(file)})"
     # The gate's plugin records something as soon as pytest loads it.
     if not ended.records and ended.exit_code is not None:
-        python = suite.checkout.home / "venv/bin/python"
         remedy = "run `make clean`, then `make compat`"
-        return f"{python} cannot run pytest (see {_relative(log)}): {remedy}"
+        return f"{suite.checkout.python} cannot run pytest (see {_relative(log)}): {remedy}"
     return ""
 
 
@@ -502,19 +500,19 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> PytestRun:
     checkout = suite.checkout
     watch = suite.watch
     folder = suite.folder / shard.name
-    python = checkout.home / "venv/bin/python"
     if suite.seen.stop_reason:
         return PytestRun(None, [])
+    # A test class builds into its checkout (FACTS.md#builds-in-checkout).
     tree = git.worktree(
         checkout.source, checkout.sam_cli.commit, folder / "tree"
     )
     tag = watch.image.reference.rpartition(":")[2]
     own = environment.prepare_shard(
-        python, tree, f"{watch.name}-{shard.name}", tag
+        checkout.python, tree, f"{watch.name}-{shard.name}", tag
     )
     # Test ids are below --rootdir, wherever a pytest.ini lies.
     command = [
-        str(python),
+        str(checkout.python),
         "-m",
         "pytest",
         f"--rootdir={tree}",
@@ -533,7 +531,7 @@ def _pytest(suite: Suite, shard: Shard, *options: str) -> PytestRun:
             start_new_session=True,
         )
         exit_code = _wait(suite, process)
-    records = results.records(environment.records_of(folder))
+    records = results.records(folder / environment.RECORDS)
     shutil.rmtree(folder, ignore_errors=True)
     return PytestRun(exit_code, records)
 
@@ -571,12 +569,10 @@ def _add_evidence(suite: Suite, run: Run) -> None:
             shard.logs.append(_relative(log))
         shard.containers = dict(seen.started[shard.name])
         answers = results.answers(log)
-        # Answered, or at least not crashed: a test may ask its emulator nothing.
         started = shard.containers.get(suite.watch.image.image_id, 0)
-        has_one_that_did_not_crash = started > seen.crashed[shard.name]
-        shard.answered = has_one_that_did_not_crash or (
-            started > 0 and bool(answers)
-        )
+        # A test may ask its emulator nothing: then it is enough that one did not crash.
+        survived = started > seen.crashed[shard.name]
+        shard.answered = survived or bool(started and answers)
         if can_join:
             tests = [test for test in run.tests if test.shard == shard.name]
             _join_answers(tests, answers, seen.clock_at_begin)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate import git, workspace
-from gate.programs import UV, GateError, call, stream, uv_environment
+from gate.programs import UV, call, stream, uv_environment
 from gate.settings import Settings
 
 # Of one aws-sam-cli with its venv.
@@ -35,6 +35,11 @@ class Checkout:
     source: str
     home: Path
     version: str
+
+    @property
+    def python(self) -> Path:
+        """Return the interpreter of its venv."""
+        return self.home / "venv/bin/python"
 
 
 def resolve(settings: Settings) -> list[SamCli]:
@@ -65,7 +70,8 @@ def _installed(settings: Settings, sam_cli: SamCli) -> Checkout:
     url = git.source(settings.samcli_source)
     python = settings.samcli_python
     home = workspace.CACHE / "samcli" / f"{sam_cli.commit[:12]}-{python}"
-    git.fetch(url, sam_cli.commit, setting="SAMCLI_REFS")
+    compared = "COMPARED_" if sam_cli.only_regressions_count else ""
+    git.fetch(url, sam_cli.commit, setting=f"SAMCLI_{compared}REFS")
     version = _installed_version(home)
     if not version:
         _install(home, python, url, sam_cli.commit)
@@ -75,17 +81,12 @@ def _installed(settings: Settings, sam_cli: SamCli) -> Checkout:
 
 def _installed_version(home: Path) -> str:
     """Return what `_install` noted; "" if it did not finish, or not in this place."""
-    try:
-        installed: dict[str, str] = workspace.read_json(
-            home / "installed.json", remedy=""
-        )
-    except GateError:
-        return ""
+    installed = workspace.read_json(home / "installed.json")
     # A venv does not survive a move of the clone, nor the removal of its Python.
-    moved = installed["editable_project_location"] != f"{home}/src"
-    if moved or not (home / "venv/bin/python").exists():
+    is_here = installed.get("editable_project_location") == f"{home}/src"
+    if not is_here or not (home / "venv/bin/python").exists():
         return ""
-    return installed["version"]
+    return str(installed["version"])
 
 
 def _install(home: Path, python: str, url: str, commit: str) -> None:
@@ -99,9 +100,11 @@ def _install(home: Path, python: str, url: str, commit: str) -> None:
         remedy="free some",
     )
     git.worktree(url, commit, home / "src")
-    # A cooldown in the user's uv.toml is older than what some commits require.
-    never = {"UV_EXCLUDE_NEWER": "2999-01-01"}
-    environ = uv_environment() | never | {"SAM_CLI_DEV": "1"}
+    environ = uv_environment() | {
+        "SAM_CLI_DEV": "1",
+        # Over a cooldown in the user's uv.toml: some commits require what is newer.
+        "UV_EXCLUDE_NEWER": "2999-01-01",
+    }
     # `sam build` runs `python3.13 -m pip` of this venv, so it is seeded with pip
     # (FACTS.md#seeded-pip).
     stream(

@@ -5,7 +5,6 @@ that it is really this wheel.
 """
 
 import hashlib
-import re
 import shutil
 import sys
 import time
@@ -13,6 +12,8 @@ import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from gate import workspace
 from gate.programs import UV, GateError, call, stream, uv_environment
@@ -35,7 +36,7 @@ class Wheel:
 
 
 def project_name(folder: Path) -> str:
-    """Return the name of the package in a folder as its wheels begin with it, "" without one."""
+    """Return the name of the package in a folder as an index spells it, "" without one."""
     file = folder / "pyproject.toml"
     if not file.exists():
         return ""
@@ -44,12 +45,7 @@ def project_name(folder: Path) -> str:
         .get("project", {})
         .get("name", "")
     )
-    return normal(name)
-
-
-def normal(name: str) -> str:
-    """Return a package's name as its wheels should begin; older tools keep dots and case."""
-    return re.sub(r"[-_.]+", "_", name).lower()
+    return canonicalize_name(name)
 
 
 def build(settings: Settings) -> Wheel | None:
@@ -77,7 +73,7 @@ def describe(path: Path) -> Wheel:
         record = archive.read(f"{name}-{version}.dist-info/RECORD")
     return Wheel(
         path=str(path),
-        name=name.replace("_", "-"),
+        name=canonicalize_name(name),
         version=version,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         record=hashlib.sha256(record).hexdigest(),
@@ -107,7 +103,7 @@ def wait_for_release(settings: Settings, release_tag: str) -> str:
     if not versions:
         return ""
     version = versions[0]
-    name = project_name(path_of(settings.sdk_source)).replace("_", "-")
+    name = project_name(path_of(settings.sdk_source))
     if not settings.sdk_source or not name:
         raise GateError(
             f"SDK_TAG_PREFIX={prefix} needs SDK_SOURCE, the folder of that package"

@@ -22,24 +22,25 @@ PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "arm64"}
 OUR_PREFIXES = ("SAMCLI_", "COMPAT_", "GATED_")
 # The value of EMULATOR_IMAGE for the image that COMPAT_BASELINE names.
 PUBLISHED = "published"
-REPOSITORY = r"([\w.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*"
-TAG = r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}"
-ABOVE_0 = "0*[1-9][0-9]*"
-# What a setting must be unless it is empty, as a regular expression and in words.
+# What a value must be, as a regular expression and in words.
+REPOSITORY = (
+    r"([\w.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*",
+    "an image's name, in lower case and without a tag",
+)
+TAG = (
+    "[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}",
+    "a tag, without the image's name",
+)
+ABOVE_0 = ("0*[1-9][0-9]*", "above 0")
+# Unless they are empty.
 FORMS = {
-    "EMULATOR_REPOSITORY": (
-        REPOSITORY,
-        "an image's name, in lower case and without a tag",
-    ),
-    "EMULATOR_TAG": (TAG, "a tag, without the image's name"),
+    "EMULATOR_REPOSITORY": REPOSITORY,
+    "EMULATOR_TAG": TAG,
     "COMPAT_SDK": ("released|source", "released or source"),
-    "COMPAT_JOBS": (ABOVE_0, "above 0"),
-    "COMPAT_TIMEOUT": (ABOVE_0, "above 0"),
-    "COMPAT_BASELINE": (TAG, "a tag, without the image's name"),
-    "PUBLISH_REPOSITORY": (
-        REPOSITORY,
-        "an image's name, in lower case and without a tag",
-    ),
+    "COMPAT_JOBS": ABOVE_0,
+    "COMPAT_TIMEOUT": ABOVE_0,
+    "COMPAT_BASELINE": TAG,
+    "PUBLISH_REPOSITORY": REPOSITORY,
 }
 PUBLISHED_TAG = re.compile(r"latest|stable|v?[0-9]+([._-].*)?", re.IGNORECASE)
 # A glob with one of these would match no file: git does not expand braces, `:` or `!` give a path
@@ -99,6 +100,7 @@ def load() -> Settings:
     """Return the settings of this run, from all three layers."""
     files = _file(".env.example") | _file(".env")
     settings = _checked(files | _known(os.environ, "the environment"))
+    # The jobs that test have no RELEASE_TAG.
     if os.environ.get("GITHUB_EVENT_NAME") == "release":
         # A release sets no test aside.
         return replace(settings, samcli_known_failures=[])
@@ -274,5 +276,7 @@ def _normal_path(entry: str) -> str:
     path, separator, test = entry.partition("::")
     normal = PurePosixPath(path)
     if normal.is_absolute() or ".." in normal.parts:
-        raise GateError(f"{entry}: must be a path from the top of aws-sam-cli")
+        raise GateError(
+            f"the test {entry} must have a path from the top of aws-sam-cli"
+        )
     return f"{normal}{separator}{test}"

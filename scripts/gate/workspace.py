@@ -1,4 +1,4 @@
-"""Every folder that the gate writes: .cache/, which `make clean` removes, and .compat/, results."""
+"""The folders that the gate writes: .cache/, and .compat/ with the results."""
 
 import contextlib
 import fcntl
@@ -35,12 +35,21 @@ VERSION = (ROOT / "scripts/VERSION").read_text().strip()
 
 def results_folder(platform: str) -> Path:
     """Return the folder of a platform's results. Who writes a file there makes it."""
-    return COMPAT / platform.replace("/", "-")
+    return COMPAT / file_name(platform)
 
 
-def file_name(ref: str) -> str:
-    """Return a ref of git as it may stand in names of files and artifacts."""
-    return re.sub("[^A-Za-z0-9._]+", "-", ref)
+def file_name(text: str) -> str:
+    """Return a ref or a platform as it stands in names of files and artifacts."""
+    return re.sub("[^A-Za-z0-9._]+", "-", text)
+
+
+def row_verdict(platform: str, name: str) -> Path:
+    """Return where a workflow puts the verdict of a row. `platform` is that of file names."""
+    folder = COMPAT / "rows"
+    of_row = folder / f"compat-{platform}-{name}"
+    # actions/download-artifact may unpack the only artifact without a folder of its name.
+    place = of_row if of_row.is_dir() else folder
+    return place / platform / VERDICT
 
 
 def delete_verdicts() -> None:
@@ -114,13 +123,13 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
-    """Return what `write_json` wrote. Raises GateError with `remedy` if it is not there whole."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote, {} if it is not there whole."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         value: Any = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(value, dict):
             return value
-    raise GateError(f"{path} is missing or damaged: {remedy}")
+    return {}
 
 
 def write_result(path: Path, value: dict[str, Any]) -> None:
@@ -130,7 +139,9 @@ def write_result(path: Path, value: dict[str, Any]) -> None:
 
 def read_result(path: Path, *, remedy: str) -> dict[str, Any]:
     """Return what `write_result` wrote. Raises GateError unless it was this version of the gate."""
-    value = read_json(path, remedy=remedy)
+    value = read_json(path)
+    if not value:
+        raise GateError(f"{path} is missing or damaged: {remedy}")
     if value.get("gate") != VERSION:
         raise GateError(f"{path} is of gate {value.get('gate')}: {remedy}")
     return value

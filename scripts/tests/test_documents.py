@@ -144,6 +144,13 @@ def test_a_cited_fact_has_a_heading(file: str, fact: str) -> None:
     assert fact in anchors(FACTS), f"{file} cites {fact}"
 
 
+def test_a_fact_that_nothing_cites_is_background() -> None:
+    relied_on, _, background = read(FACTS).partition("\n## Background\n")
+    assert background
+    facts = set(re.findall(r"(?m)^### (.+)$", relied_on))
+    assert facts - {fact for _, fact in facts_cited()} == set()
+
+
 def test_facts_are_cited_by_their_headings_and_not_by_numbers() -> None:
     numbered = {
         str(path.relative_to(ROOT)): NUMBERED_FACT.findall(read(path))

@@ -75,7 +75,7 @@ def test_a_shard_that_takes_longer_than_compat_timeout_is_ended_and_red(
     assert (
         no_result == "develop: tests/test_hangs.py: no test passed (no result)"
     )
-    assert too_few.startswith("develop: Only 0 tests passed; ")
+    assert too_few.startswith("develop: only 0 tests passed; ")
     assert not asleep(hanging)
 
 

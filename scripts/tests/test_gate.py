@@ -203,7 +203,8 @@ RED_CASES = (
         # It does not exist.
         "test_moved.py",
         reasons=(
-            "tests/test_moved.py does not exist in this aws-sam-cli: was it moved?",
+            "tests/test_moved.py does not exist in this aws-sam-cli: was it moved? "
+            "Name its new path in SAMCLI_TESTS",
             "tests/test_moved.py: no test passed (no result)",
         ),
     ),
@@ -245,7 +246,7 @@ FAILED = sum(case.failed for case in RED_CASES)
 TESTS = PASSED + FAILED + sum(case.skipped for case in RED_CASES)
 TOTALS = (
     f"{FAILED} of {TESTS} tests failed: {FAILED} unknown",
-    f"Only {PASSED} tests passed; COMPAT_MIN_PASSED requires 99",
+    f"only {PASSED} tests passed; COMPAT_MIN_PASSED requires 99",
 )
 
 

@@ -37,6 +37,7 @@ def notes(
     verdict = Verdict(REQUIRED, candidate, [run], candidate.image_id)
     verdict.reasons = [] if green else ["it is red"]
     report.note_changes(verdict)
+    report.keep_if_green(verdict)
     return run.notes
 
 

@@ -457,7 +457,7 @@ def test_a_dirty_tree_shows_in_tag_and_revision_and_settings_win(
         ),
         (
             {"EMULATOR_IMAGE": "nowhere.example/x:1"},
-            "there is no image nowhere.example/x:1",
+            "nowhere.example/x:1 is not here and cannot be pulled (exit code 1",
         ),
         (
             {"DOCKER_HOST": "unix:///x.sock"},

@@ -110,6 +110,20 @@ def test_green_ends_with_the_counts_of_each_run(
 
 
 @pytest.mark.usefixtures("folder")
+def test_red_without_a_failure_ends_with_the_first_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdict = verdict_of(run_with())
+    verdict.reasons = ["develop: another image can have answered", "and more"]
+    lines = printed(verdict, capsys).splitlines()
+    assert lines[-1] == f"red: develop: 2 passed; {verdict.reasons[0]}"
+    heading = lines.index("Why it is red:")
+    assert lines[heading + 2 : heading + 4] == [
+        f"- `{reason}`" for reason in verdict.reasons
+    ]
+
+
+@pytest.mark.usefixtures("folder")
 def test_red_says_what_differs_and_whose_fault_it_is_before_the_tests(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -177,7 +177,7 @@ def red(verdict: Verdict) -> None:
     [
         (another_commit, f"v1.163.0: it tested {'e' * 40}, not {'b' * 40} of"),
         (another_candidate, "v1.163.0: it tested another candidate (sha256:o"),
-        (weaker_settings, "v1.163.0: it ran with other settings"),
+        (weaker_settings, "v1.163.0: it ran with another COMPAT_RERUNS than"),
         (moved_tag, "v1.163.0: the candidate's tag was moved"),
         (red, "v1.163.0: a reason that only its job knew"),
     ],

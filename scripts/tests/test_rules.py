@@ -126,14 +126,14 @@ def test_rule_3_skips_and_tests_of_no_entry_are_not_counted_as_passes() -> None:
     skipped = result(A, "test_3", "skipped")
     of_no_entry = result("test_a.py", "test_x")
     run.tests = [result(A, "test_1"), result(B, "test_1"), skipped, of_no_entry]
-    assert reasons(run) == ["Only 2 tests passed; COMPAT_MIN_PASSED requires 3"]
+    assert reasons(run) == ["only 2 tests passed; COMPAT_MIN_PASSED requires 3"]
 
 
 def test_rule_3_no_pass_is_red_whatever_the_settings_say() -> None:
     run = good()
     run.tests = [result(A, "test_1", "skipped")]
     against = reasons(run, compat_min_passed=0)
-    assert against[-1] == "Only 0 tests passed; COMPAT_MIN_PASSED requires 1"
+    assert against[-1] == "only 0 tests passed; COMPAT_MIN_PASSED requires 1"
     assert reasons(good(), compat_min_passed=0) == []
 
 
@@ -183,17 +183,12 @@ def test_rule_4_another_image_that_can_have_answered_is_red(ref: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("named", "shown"), [("sha256:bad", "sha256:bad"), ("", "nothing")]
-)
-def test_rule_5_a_tag_that_names_another_image_at_the_end_is_red(
-    named: str, shown: str
-) -> None:
+def test_rule_5_a_tag_that_names_another_image_at_the_end_is_red() -> None:
     verdict = verdict_of(good(), good("v1.0.0"))
-    verdict.image_id_at_end = named
+    verdict.image_id_at_end = "sha256:bad"
     (reason,) = rules.reasons_against(REQUIRED, verdict)
     assert reason.startswith(
-        f"repo/emulator:pr-1 was moved from sha256:good to {shown}: "
+        "repo/emulator:pr-1 was moved from sha256:good to sha256:bad: "
     )
 
 
@@ -293,7 +288,7 @@ def test_a_test_that_is_set_aside_is_no_pass_either() -> None:
     run = good()
     known = [f"{test.id}@2026-03-01" for test in run.tests[2:]]
     assert reasons(run, samcli_known_failures=known) == [
-        "Only 2 tests passed; COMPAT_MIN_PASSED requires 3"
+        "only 2 tests passed; COMPAT_MIN_PASSED requires 3"
     ]
 
 

@@ -78,14 +78,14 @@ def write_wheel(
 @pytest.mark.parametrize(
     ("pyproject", "name"),
     [
-        (PROJECT, "durable_sdk"),
-        ('[project]\nname = "durable-_-sdk"\n', "durable_sdk"),
+        (PROJECT, NAME),
+        ('[project]\nname = "durable-_-sdk"\n', NAME),
         ("[tool.other]\n", ""),
         (None, ""),
     ],
     ids=["a dot", "separators", "no project", "no pyproject.toml"],
 )
-def test_a_packages_name_is_the_one_that_its_wheels_begin_with(
+def test_a_packages_name_is_the_one_that_an_index_spells(
     tmp_path: Path, pyproject: str | None, name: str
 ) -> None:
     if pyproject is not None:

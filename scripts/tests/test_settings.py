@@ -318,11 +318,11 @@ def test_a_release_sets_no_test_aside(
         ("COMPAT_JOBS=00", "COMPAT_JOBS=00: must be above 0"),
         (
             "SAMCLI_TESTS=../aws-sam-cli/tests/x.py",
-            "../aws-sam-cli/tests/x.py: must be a path from the top of aws-sam-cli",
+            "the test ../aws-sam-cli/tests/x.py must have a path from the top of aws-sam-cli",
         ),
         (
             "SAMCLI_TESTS=/src/tests/x.py::T",
-            "/src/tests/x.py::T: must be a path from the top of aws-sam-cli",
+            "the test /src/tests/x.py::T must have a path from the top of aws-sam-cli",
         ),
         (
             "SAMCLI_TESTS=a.py \\\n  b.py",
