@@ -170,13 +170,16 @@ def test_what_is_guarded_and_the_gates_own_files_are_gated(
     own = (
         ".env.example",
         ".gitattributes",
+        ".github/workflows/ecr-release.yml",
+        ".github/workflows/promote.yml",
         ".github/workflows/sam-cli-compat.yml",
         "Makefile",
     )
     repository.write(
         "src/deep/new.py", "scripts/gate/rules.py", *own, "docs/b.md"
     )
-    kind = {"src/deep/new.py": "A", ".gitattributes": "A"}
+    new = ("src/deep/new.py", ".gitattributes", *own[2:4])
+    kind = dict.fromkeys(new, "A")
     wanted = sorted([*own, "src/deep/new.py", "scripts/gate/rules.py"])
     assert repository.reasons() == [
         "gated=true",
@@ -229,6 +232,16 @@ def test_a_base_that_cannot_be_compared_is_a_doubt(
     assert last.startswith("in doubt: ")
 
 
+def test_a_folder_without_a_repository_is_a_doubt_in_one_line(
+    repository: Planned,
+) -> None:
+    shutil.rmtree(repository.root / ".git")
+    printed = repository.plan()["printed"].splitlines()
+    assert printed[0] == "gated=true"
+    assert printed[1].startswith("  in doubt: there is no commit")
+    assert printed[2].startswith(f"{AMD64} develop: ")
+
+
 @pytest.mark.parametrize(
     ("source", "globs"),
     [(".", "src/**"), ("docs", "src/** Dockerfile"), ("nowhere", "*")],
@@ -257,6 +270,8 @@ def test_a_gate_in_a_folder_of_its_own(repository: Planned) -> None:
         (top / name).rename(folder / name)
     repository.write("docs/b.md")
     in_folder = Planned(folder, {"EMULATOR_SOURCE": ".."})
+    # A user's own git may show only what is below the folder.
+    git("config", "diff.relative", "true", cwd=top)
     for path, found in (
         ("gate/scripts/VERSION", ["gated=true", "M gate/scripts/VERSION"]),
         (
@@ -268,6 +283,17 @@ def test_a_gate_in_a_folder_of_its_own(repository: Planned) -> None:
     ):
         repository.write(path)
         assert in_folder.reasons() == found
+
+
+def test_a_source_may_be_a_link_to_its_folder(repository: Planned) -> None:
+    (repository.root / "emulator").symlink_to("src")
+    (repository.root / "sdk").symlink_to("docs")
+    repository.write("src/Dockerfile")
+    repository.write("docs/b.md")
+    found = repository.reasons(EMULATOR_SOURCE="emulator")
+    assert found == ["gated=false"]
+    found = repository.reasons(EMULATOR_SOURCE="emulator", SDK_SOURCE="sdk")
+    assert found == ["gated=true", "M docs/b.md"]
 
 
 @pytest.mark.parametrize(
@@ -402,6 +428,14 @@ def test_a_commit_with_several_names_is_one_row(
         ("next", f"next@{develop}", "", f"next develop@{develop} {develop}"),
         ("v1.0.0", "", f"v1.0.0@{older}", "v1.0.0 refs/tags/v1.0.0"),
     ]
+
+
+def test_refs_that_are_committed_are_tested_where_a_run_names_none(
+    gated: Planned,
+) -> None:
+    refs = {"SAMCLI_REFS": "develop", "SAMCLI_COMPARED_REFS": "v1.0.0"}
+    rows = gated.rows(GITHUB_EVENT_NAME="pull_request", **refs)
+    assert [bool(row["compared_refs"]) for row in rows] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -549,6 +583,19 @@ def test_a_pull_request_that_changes_the_sdk_is_tested_with_it(
     ]
 
 
+def test_the_log_says_what_each_row_tests(
+    monorepo: Planned, sam_cli: Path
+) -> None:
+    plan = monorepo.plan(GITHUB_EVENT_NAME="pull_request")
+    ref = f"aws-sam-cli develop at {commit_of(sam_cli, 'develop')[:12]}"
+    with_ref = f"with the SDK of this commit, {ref}"
+    assert plan["printed"].splitlines()[-2:] == [
+        f"{AMD64} develop-source: the candidate {with_ref}",
+        f"{AMD64} develop-published-source: the published image {with_ref}"
+        ", only regressions count",
+    ]
+
+
 def test_a_change_of_the_sdk_is_a_reason(monorepo: Planned) -> None:
     git("checkout", "--quiet", "HEAD~2", cwd=monorepo.root)
     reasons = monorepo.reasons()
@@ -556,6 +603,11 @@ def test_a_change_of_the_sdk_is_a_reason(monorepo: Planned) -> None:
     git("checkout", "--quiet", "develop", cwd=monorepo.root)
     assert reasons == ["gated=true", "A packages/sdk/a.py"]
     assert without == NOT_GATED
+
+
+def test_what_is_of_both_packages_is_one_reason(monorepo: Planned) -> None:
+    found = monorepo.reasons(GATED_PATHS="**")
+    assert found == ["gated=true", "A packages/sdk/b.py", "A src/b.py"]
 
 
 def test_a_change_of_the_sdk_is_tested_on_each_platform_of_the_queue(
