@@ -17,7 +17,7 @@ from gate.rows import Row
 from .support.gate import Gate
 from .support.git import commit_all, git
 from .support.runs import result_of, run_of, shard_of
-from .support.verdict import AMD64, candidate_for, work_in
+from .support.verdict import AMD64, ARM64, candidate_for, work_in
 
 TIMES = ("seconds", "began", "ended")
 
@@ -160,6 +160,10 @@ def another_candidate(verdict: Verdict) -> None:
     verdict.candidate = replace(verdict.candidate, config_digest="sha256:other")
 
 
+def another_image(verdict: Verdict) -> None:
+    verdict.candidate = replace(verdict.candidate, image_id="sha256:other")
+
+
 def weaker_settings(verdict: Verdict) -> None:
     verdict.requirements = replace(verdict.requirements, compat_reruns=5)
 
@@ -177,6 +181,7 @@ def red(verdict: Verdict) -> None:
     [
         (another_commit, f"v1.163.0: it tested {'e' * 40}, not {'b' * 40} of"),
         (another_candidate, "v1.163.0: it tested another candidate (sha256:o"),
+        (another_image, "v1.163.0: it tested another candidate (sha256:a"),
         (weaker_settings, "v1.163.0: it ran with another COMPAT_RERUNS than"),
         (moved_tag, "v1.163.0: the candidate's tag was moved"),
         (red, "v1.163.0: a reason that only its job knew"),
@@ -199,10 +204,12 @@ def test_a_regression_of_a_row_is_judged_again(
         test = verdict.runs[0].tests[0]
         test.outcome = "failed"
         verdict.runs[0].comparison.attributions[test.id] = "regression"
+        # Its job said so too.
+        verdict.reasons = [said]
 
+    said = "v1.163.0: 1 of 50 tests failed: regression"
     leave_all(wanted, regress)
-    (reason,) = rows.join(ROWS, wanted).reasons
-    assert reason == "v1.163.0: 1 of 50 tests failed: regression"
+    assert rows.join(ROWS, wanted).reasons == [said]
 
 
 def test_a_row_of_another_gate_is_no_verdict(
@@ -227,6 +234,55 @@ def test_rows_without_any_verdict_are_an_error(
         GateError, match=r"^develop: no verdict: .*verdict\.json"
     ):
         rows.join(ROWS, wanted)
+
+
+def test_the_only_row_may_be_unpacked_without_a_folder_of_its_name(
+    wanted: settings.Settings,
+) -> None:
+    """As actions/download-artifact may do."""
+    leave(ROWS[0], wanted)
+    folder = workspace.COMPAT / "rows"
+    of_row = folder / "compat-linux-amd64-develop"
+    (of_row / "linux-amd64").rename(folder / "linux-amd64")
+    of_row.rmdir()
+    develop = replace(wanted, samcli_refs=["develop"], samcli_compared_refs=[])
+    assert rows.join(ROWS[:1], develop).reasons == []
+
+
+# --- a platform's verdict
+
+
+def test_in_a_workflow_it_is_the_join_of_the_platforms_rows(
+    wanted: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(ROWS[0], platform="linux-arm64")
+    plan = [asdict(row) for row in (other, *ROWS)]
+    monkeypatch.setenv("PLAN", json.dumps(plan))
+    leave_all(wanted)
+    joined = rows.load_verdict(AMD64, wanted)
+    assert (joined.reasons, len(joined.runs)) == ([], 3)
+
+
+def test_a_platform_without_a_row_is_an_error(
+    wanted: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = [asdict(row) for row in ROWS]
+    monkeypatch.setenv("PLAN", json.dumps(plan))
+    leave_all(wanted)
+    with pytest.raises(GateError, match=r"^the plan has no row for it$"):
+        rows.load_verdict(ARM64, wanted)
+
+
+@pytest.mark.parametrize("plan", [None, ""])
+def test_without_a_plan_it_is_that_of_this_clones_run(
+    wanted: settings.Settings, monkeypatch: pytest.MonkeyPatch, plan: str | None
+) -> None:
+    """An output of a workflow that was not set is empty."""
+    if plan is not None:
+        monkeypatch.setenv("PLAN", plan)
+    verdict = verdict_of([good_run(ROWS[0], wanted)], ["develop"], [])
+    verdict.save()
+    assert rows.load_verdict(AMD64, wanted) == verdict
 
 
 # --- with a small emulator and a small consumer
