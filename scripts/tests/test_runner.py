@@ -62,14 +62,17 @@ def test_shards_at_once_are_for_the_cores_of_the_engine_too() -> None:
 
 # --- a run without an engine
 
-# The clock of the engine is a minute ahead: by that, an answer comes while `test_good` runs.
+# The clock of the engine is a minute ahead: by that, one answer comes while `test_good` runs.
 TESTS = """
 import datetime, os, pathlib
 
 def test_good():
-    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=1)
-    answer = f'{at:%Y-%m-%dT%H:%M:%S.%f}000Z "GET /x HTTP/1.1" 200 -'
-    pathlib.Path("FOLDER", os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"]).write_text(answer)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    log = pathlib.Path("FOLDER", os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"])
+    with log.open("w") as file:
+        for minutes, route in enumerate(["before", "x", "after"]):
+            at = now + datetime.timedelta(minutes=minutes)
+            print(f'{at:%Y-%m-%dT%H:%M:%S.%f}000Z "GET /{route} HTTP/1.1" 200 -', file=file)
 
 def test_second_time_lucky():
     seen = pathlib.Path("FOLDER", "seen")
@@ -87,6 +90,8 @@ class WithoutEngine:
     settings: Settings
     # Seconds by which the clock of the engine moves during the run.
     drift: float = 0.1
+    # How many of a shard's emulators, of which there is one, crash.
+    crashed: int = 0
 
     @property
     def answers(self) -> Path:
@@ -133,6 +138,7 @@ class WithoutEngine:
             shard = watch.shard_of(answer.name)
             answer.rename(watch.log(shard))
             seen.started[shard] = Counter({CANDIDATE.image_id: 1})
+            seen.crashed[shard] = self.crashed
 
 
 @pytest.fixture
@@ -169,16 +175,41 @@ def test_a_retry_that_passes_is_flaky_and_answers_are_joined_to_their_test(
     assert good.answers == {"GET /x": [200]}
     assert run.shard(good.shard).answered
     assert not run.shard(lucky.shard).answered
+    # Each shard's worktree goes at its end: all of them at once may not fit.
+    assert list(without_engine.folder.glob("worktrees/*/*")) == []
 
 
+# An emulator that nobody asks anything.
+SILENT = """
+import os, pathlib
+
+def test_it():
+    pathlib.Path("FOLDER", os.environ["DURABLE_EXECUTIONS_CONTAINER_NAME"]).touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("tests", "crashed", "answered"),
+    [(TESTS, 1, True), (SILENT, 1, False), (SILENT, 0, True)],
+    ids=["it crashed later", "it only crashed", "it was asked nothing"],
+)
+def test_an_emulator_answered_if_it_logged_that_or_did_not_crash(
+    without_engine: WithoutEngine, tests: str, crashed: int, *, answered: bool
+) -> None:
+    without_engine.crashed = crashed
+    run = without_engine.run(tests)
+    assert run.shard(run.tests[0].shard).answered == answered
+
+
+@pytest.mark.parametrize("drift", [5.0, -5.0])
 def test_answers_are_not_joined_where_the_engines_clock_moved(
-    without_engine: WithoutEngine,
+    without_engine: WithoutEngine, drift: float
 ) -> None:
     """As of an engine in a virtual machine that slept."""
-    without_engine.drift = 5.0
+    without_engine.drift = drift
     run = without_engine.run()
     (note,) = run.notes
-    assert "clock moved by 5 s" in note
+    assert f"clock moved by {drift:.0f} s" in note
     assert run.tests[0].answers == {}
 
 
@@ -199,6 +230,25 @@ def test_an_entry_of_samcli_tests_names_a_file_or_a_test(
     assert [test.id for test in run.tests] == [
         f"{FILE}::{name}" for name in selected
     ]
+
+
+def test_a_file_without_a_test_is_no_problem_of_its_run(
+    without_engine: WithoutEngine,
+) -> None:
+    """That nothing of it passed is the reason."""
+    run = without_engine.run("")
+    assert (run.problems, run.tests) == ([], [])
+
+
+def test_results_are_in_order_whatever_ends_first(
+    without_engine: WithoutEngine,
+) -> None:
+    run = without_engine.run(f"{SLOW}\ndef test_zzz_fast():\n    pass\n")
+    assert [test.id for test in run.tests] == [
+        f"{FILE}::test_slow",
+        f"{FILE}::test_zzz_fast",
+    ]
+    assert [shard.name for shard in run.shards] == ["it-0", "it-1"]
 
 
 def test_a_test_id_that_does_not_exist_is_an_error(
@@ -381,6 +431,57 @@ def test_a_conftest_of_aws_sam_cli_that_is_broken_is_red(
     assert problem.startswith(how)
 
 
+# It fails, and its tear-down never ends.
+QUITS = """
+import os, pytest
+
+@pytest.fixture
+def quits():
+    yield
+    os._exit(1)
+
+def test_it(quits):
+    assert 0
+"""
+
+
+def test_a_shard_that_does_not_end_by_itself_is_red_and_nothing_is_run_again(
+    without_engine: WithoutEngine,
+) -> None:
+    run = without_engine.run(QUITS)
+    (problem,) = run.problems
+    how = f"shard it-0 ended with pytest's exit code 1 in {FILE}::test_it (see "
+    assert problem.startswith(how)
+    assert [shard.name for shard in run.shards] == ["it-0"]
+
+
+def test_a_shard_that_fails_without_a_failed_test_is_red(
+    without_engine: WithoutEngine,
+) -> None:
+    """As by a plugin of aws-sam-cli."""
+    conftest = without_engine.folder / "samcli/src/conftest.py"
+    conftest.parent.mkdir(parents=True)
+    conftest.write_text(
+        "def pytest_sessionfinish(session):\n"
+        "    if not session.config.option.collectonly:\n"
+        "        session.exitstatus = 1\n"
+    )
+    (problem,) = without_engine.run("def test_it():\n    pass\n").problems
+    how = "shard it-0 ended with pytest's exit code 1 (see "
+    assert problem.startswith(how)
+
+
+def test_a_python_that_hangs_is_ended_and_red(
+    without_engine: WithoutEngine,
+) -> None:
+    without_engine.break_python("exec sleep 60")
+    run = without_engine.run(compat_timeout=1)
+    assert run.seconds < 30
+    (problem,) = run.problems
+    how = "shard collect did not end within COMPAT_TIMEOUT=1 s (see "
+    assert problem.startswith(how)
+
+
 def test_a_python_that_cannot_start_is_an_error(
     without_engine: WithoutEngine,
 ) -> None:
@@ -397,7 +498,7 @@ def test_worktrees_that_do_not_fit_are_an_error_before_the_first_shard(
     disk = SimpleNamespace(free=0.5e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk)
     with pytest.raises(GateError) as raised:
-        without_engine.run()
+        without_engine.run(compat_jobs=9)
     assert str(raised.value) == (
         f"{without_engine.folder} has 0.5 GB free, the worktrees (shards at once: 2) need 0.8 GB: "
         "free some, or set COMPAT_JOBS to a lower number"
