@@ -186,7 +186,9 @@ def test_routes_that_both_were_asked_for_come_first(
     run = run_with(
         answers={"POST /b": [200], "GET /x": [404, 500], "GET /same": [200]}
     )
-    published = run_with(answers={"GET /x": [200], "GET /same": [200]})
+    published = run_with(
+        answers={"PUT /c": [200], "GET /x": [200], "GET /same": [200]}
+    )
     comparison = compare(monkeypatch, run, published)
     differences = [
         dataclasses.astuple(difference) for difference in comparison.differences
@@ -194,7 +196,35 @@ def test_routes_that_both_were_asked_for_come_first(
     assert differences == [
         ("GET /x", [404, 500], [200], [ID]),
         ("POST /b", [200], [], [ID]),
+        ("PUT /c", [], [200], [ID]),
     ]
+
+
+def test_routes_of_more_tests_come_first() -> None:
+    pairs = []
+    for number, (route, status) in enumerate(
+        [("GET /x", 200), ("GET /y", 200), ("GET /y", 200)]
+    ):
+        both = [result_of(f"{ID}[{number}]", "failed") for _ in range(2)]
+        both[0].answers, both[1].answers = {route: [404]}, {route: [status]}
+        pairs.append((both[0], both[1]))
+    differences = baseline.differences(pairs)
+    assert [difference.route for difference in differences] == [
+        "GET /y",
+        "GET /x",
+    ]
+
+
+@pytest.mark.parametrize("asked", ["candidate", "published"])
+def test_no_route_differs_where_one_image_was_asked_nothing(asked: str) -> None:
+    """That it was not is the difference, and no single route."""
+    test, published = (
+        result_of(ID, "failed"),
+        result_of(ID, "failed"),
+    )
+    one = test if asked == "candidate" else published
+    one.answers = NOT_FOUND
+    assert baseline.differences([(test, published)]) == []
 
 
 # --- with a small emulator and a small consumer

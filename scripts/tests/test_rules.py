@@ -137,9 +137,12 @@ def test_rule_3_no_pass_is_red_whatever_the_settings_say() -> None:
     assert reasons(good(), compat_min_passed=0) == []
 
 
-def test_rule_4_a_file_that_passed_without_the_candidate_is_red() -> None:
+@pytest.mark.parametrize("containers", [{}, {"sha256:other": 1}])
+def test_rule_4_a_file_that_passed_without_the_candidate_is_red(
+    containers: dict[str, int],
+) -> None:
     run = good()
-    run.shards[1].containers = {}
+    run.shards[1].containers = containers
     reason = (
         f"{B}: its tests passed, but no container of the candidate was started"
     )
