@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -660,14 +661,17 @@ def test_neither_the_users_builder_nor_platform_matters(
 # --- archives
 
 
-def test_a_file_that_is_no_archive_of_an_image_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["image.tar", "image.tar.gz", "image.tgz"])
+def test_a_file_that_is_no_archive_of_an_image_is_named(
+    tmp_path: Path, name: str
+) -> None:
     # No engine is asked.
     client: Any = None
-    (tmp_path / "image.tar").write_text("no archive")
+    (tmp_path / name).write_text("no archive")
     with pytest.raises(
-        GateError, match=r"/image\.tar is not an archive of one image"
+        GateError, match=f"/{re.escape(name)} is not an archive of one image"
     ):
-        images.take(client, str(tmp_path / "image.tar"))
+        images.take(client, str(tmp_path / name))
 
 
 def test_an_archives_digest_is_that_of_its_content_whatever_name_it_claims(

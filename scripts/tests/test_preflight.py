@@ -251,6 +251,23 @@ def test_a_finch_that_is_forced_on_aws_sam_cli_is_refused_by_name(
     )
 
 
+def test_a_mac_on_which_aws_sam_cli_shall_use_docker_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preferences = tmp_path / "com.amazon.samcli.plist"
+    preferences.write_bytes(
+        b"<key>DefaultContainerRuntime</key><string>docker</string>"
+    )
+    monkeypatch.setattr(preflight, "FINCH_PREFERENCES", preferences)
+
+    def asked(*_: Any) -> str:
+        raise GateError("the engine was asked")
+
+    monkeypatch.setattr(engine, "image_id", asked)
+    client: Any = None
+    assert refusal(client) == "the engine was asked"
+
+
 # --- the functions' base image
 
 

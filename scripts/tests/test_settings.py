@@ -43,7 +43,7 @@ def test_every_setting_has_a_default_and_a_line_of_why(root: Path) -> None:
 def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = "SAMCLI_REFS='v1.160.0 latest:3'\nEMULATOR_VERSION=${HOME}\nCOMPAT_JOBS=3 # mine\n"
     (root / ".env").write_text(ours)
-    monkeypatch.setenv("COMPAT_JOBS", "5")
+    monkeypatch.setenv("COMPAT_JOBS", " 5\n")
     monkeypatch.setenv("EMULATOR_PREBUILD", "")
     found = load()
     assert (found.samcli_refs, found.emulator_version) == (
@@ -57,6 +57,13 @@ def test_later_layers_win(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ) == (5, 36, "")
 
 
+def test_a_word_that_stands_twice_counts_once(root: Path) -> None:
+    twice = "PUBLISH_PLATFORMS=linux/arm64 linux/amd64 linux/arm64\n"
+    (root / ".env").write_text(f"{twice}SAMCLI_TESTS=a.py ./a.py\n")
+    assert load().publish_platforms == ["linux/arm64", "linux/amd64"]
+    assert load().samcli_tests == ["a.py"]
+
+
 def test_what_is_committed_is_neither_env_nor_the_environment(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +74,17 @@ def test_what_is_committed_is_neither_env_nor_the_environment(
         36,
         ["develop"],
     )
+
+
+def test_a_path_begins_at_the_gates_folder_or_at_a_users_home(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert settings.path_of("../sdk") == root / "../sdk"
+    assert settings.path_of("/sdk") == Path("/sdk")
+    assert settings.path_of("~/sdk") == Path("/home/me/sdk")
+    nobody = "~no-such-user/sdk"
+    assert settings.path_of(nobody) == root / nobody
 
 
 @pytest.mark.parametrize(
@@ -86,12 +104,19 @@ def test_an_unknown_name_of_ours_is_an_error(
         load()
 
 
-@pytest.mark.parametrize("name", ["SAMCLI_REFS", "EMULATOR_SOURCE"])
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("SAMCLI_REFSX", "SAMCLI_REFS"),
+        ("EMULATOR_SOURCEX", "EMULATOR_SOURCE"),
+        ("COMPAT_RERUN_COUNT", "COMPAT_RERUNS"),
+    ],
+)
 def test_a_misspelt_name_is_answered_with_the_nearest_one(
-    root: Path, name: str
+    root: Path, name: str, nearest: str
 ) -> None:
-    wrong = refused(root, f"{name}X=x\n")
-    assert wrong == f"unknown setting {name}X in .env: did you mean {name}?"
+    wrong = refused(root, f"{name}=x\n")
+    assert wrong == f"unknown setting {name} in .env: did you mean {nearest}?"
 
 
 @pytest.mark.parametrize(
@@ -185,9 +210,11 @@ def test_a_line_that_begins_with_a_setting_and_cannot_be_read_is_named(
     root: Path, line: str
 ) -> None:
     """Otherwise the default would be tested instead."""
-    assert refused(root, f"# mine\nTOKEN: {SECRET}\n{line}\n") == (
-        ".env, line 3: SAMCLI_REFS cannot be read: write SAMCLI_REFS=VALUE"
-    )
+    error = "SAMCLI_REFS cannot be read: write SAMCLI_REFS=VALUE"
+    above = f"# mine\nTOKEN: {SECRET}\n"
+    assert refused(root, f"{above}{line}\n") == f".env, line 3: {error}"
+    # As Windows' editors begin a file.
+    assert refused(root, f"\ufeff{line}\n") == f".env, line 1: {error}"
 
 
 def test_a_setting_inside_of_another_programs_open_quote_is_named(
