@@ -38,8 +38,10 @@ def of_container(action: str, name: str, **attributes: str) -> dict[str, Any]:
     return {"Type": "container", "Action": action, "Actor": actor}
 
 
-def of_volume(name: str) -> dict[str, Any]:
-    return {"Type": "volume", "Actor": {"ID": name}, "timeNano": 0}
+def of_volume(name: str, ahead: float = 0.0) -> dict[str, Any]:
+    """Return an event of a volume, now by a clock that is ahead."""
+    at = int((time.time() + ahead) * 1e9)
+    return {"Type": "volume", "Actor": {"ID": name}, "timeNano": at}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,31 @@ def test_only_an_emulator_of_the_run_is_killed_soon_after_its_sigterm(
     assert killed == ([f"id of {name}"] if kills else [])
 
 
+@pytest.mark.parametrize(
+    ("stopped", "exit_code", "crashed", "killed"),
+    [
+        (True, "137", 0, set()),
+        (False, "1", 1, set()),
+        (False, "137", 1, {"steps-0"}),
+    ],
+    ids=["stopped", "crashed", "killed by the system"],
+)
+def test_an_emulator_that_ends_crashed_unless_somebody_stopped_it(
+    tmp_path: Path,
+    exit_code: str,
+    crashed: int,
+    killed: set[str],
+    *,
+    stopped: bool,
+) -> None:
+    reader = monitor._Reader(watch(tmp_path, []), monitor.Seen())
+    stops = [of_container("kill", OWN, signal="9")] * stopped
+    dies = of_container("die", OWN, exitCode=exit_code)
+    monitor._read(reader, [of_container("create", OWN), *stops, dies])
+    assert reader.seen.crashed["steps-0"] == crashed
+    assert reader.seen.killed == killed
+
+
 def test_events_are_read_from_the_begin_of_the_runs_own_volume_to_its_end(
     tmp_path: Path,
 ) -> None:
@@ -82,19 +109,23 @@ def test_events_are_read_from_the_begin_of_the_runs_own_volume_to_its_end(
         of_container(action, OWN) for action in ("create", "start")
     )
     others = [of_volume("a users own")] * 2
-    own = of_volume(NAME)
-    monitor._read(reader, [*others, own, first, second, *others, own, second])
+    begin, end = of_volume(NAME, 60.0), of_volume(NAME, 90.0)
+    events = [*others, begin, first, second, *others, end, second]
+    monitor._read(reader, events)
     assert reader.seen.started["steps-0"] == {CANDIDATE.image_id: 1}
     assert reader.seen.stop_reason == ""
+    clocks = (reader.seen.clock_at_begin, reader.seen.clock_at_end)
+    assert [round(ahead) for ahead in clocks] == [60, 90]
 
 
-def test_the_last_that_an_emulator_printed_is_waited_for(
+def test_what_a_killed_run_left_goes_first_and_the_last_line_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: queue.Queue[dict[str, Any]] = queue.Queue()
-    volumes: list[str] = []
+    volumes = ["of a run that was killed"]
 
     def create_volume(name: str) -> None:
+        assert volumes == []
         volumes.append(name)
         events.put(of_volume(name))
 
