@@ -1,5 +1,6 @@
 """make image: where the candidate comes from, and what it is called and labelled."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ from .support.emulator import untag
 from .support.gate import Gate, copy_template
 from .support.git import commit_all, git
 from .support.machine import missing
+from .support.runs import CANDIDATE
 
 REPOSITORY = f"{small_emulator.REPOSITORY}-image"
 # What the image's pip shows: a durable package from a wheel that it was given, and another one.
@@ -559,6 +561,24 @@ def test_a_docker_without_buildx_is_named_with_how_to_get_it(
     (tmp_path / "docker").chmod(0o755)
     error = error_of_image(clone, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert error.startswith("docker has no buildx: install docker-buildx (")
+
+
+@pytest.mark.parametrize(
+    ("given", "tag"),
+    [
+        ({}, f"pr-{'c' * 12}-dirty"),
+        ({"emulator_image": "other:1"}, "pr-good"),
+        ({"emulator_tag": "pr-mine"}, "pr-mine"),
+    ],
+    ids=["built here", "built elsewhere", "named"],
+)
+def test_a_tag_names_a_commit_only_of_an_image_that_was_built_here(
+    given: dict[str, Any], tag: str
+) -> None:
+    image = dataclasses.replace(CANDIDATE, revision=f"{'c' * 40}-dirty")
+    ours = dataclasses.replace(settings.load_committed(), **given)
+    repository = ours.emulator_repository
+    assert images.candidate_reference(image, ours) == f"{repository}:{tag}"
 
 
 # --- what is in an image

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import docker
 import pytest
+from docker.errors import APIError
 
 from gate import engine, images, preflight, workspace
 from gate.programs import GateError
@@ -69,9 +70,21 @@ def test_worktrees_are_in_memory_if_it_has_room(
 
 
 @pytest.mark.engine
+def test_worktrees_are_in_the_clone_where_no_folder_is_in_memory(
+    docker_client: docker.DockerClient, places: Places
+) -> None:
+    """As on a Mac."""
+    places.memory.rmdir()
+    assert place_of_worktrees(docker_client) == places.cache
+
+
+@pytest.mark.engine
 def test_what_a_killed_run_left_is_removed_from_both_places(
     docker_client: docker.DockerClient, places: Places
 ) -> None:
+    docker_client.containers.create(
+        preflight.BASE_IMAGE, name=f"{workspace.CLONE}-preflight"
+    )
     for folder in places:
         (folder / f"{workspace.CLONE}-of-a-run-that-was-killed").mkdir()
     place_of_worktrees(docker_client)
@@ -165,6 +178,22 @@ def remounts(
             container["HostConfig"]["Binds"] = [bind_of(source, target, mode)]
 
     return change
+
+
+def test_a_folder_that_docker_desktop_does_not_share_is_named(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = "Mounts denied: the path is not shared from the host"
+
+    def denied(*_: Any) -> str:
+        raise APIError("500 Server Error", explanation=says)
+
+    monkeypatch.setattr(preflight, "_probe", denied)
+    monkeypatch.setattr(engine, "image_id", lambda *_: "sha256:base")
+    # No engine is asked.
+    client: Any = None
+    error = refusal(client)
+    assert error.startswith(f"the engine cannot see {places.cache} ({says}): ")
 
 
 # --- what a container must be able to do
