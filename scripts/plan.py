@@ -72,9 +72,7 @@ def main() -> int:
             "SAMCLI_REFS and SAMCLI_COMPARED_REFS"
         )
     # Each of them once, in the order of the rows.
-    images = dict.fromkeys(
-        (row.platform, row.sdk) for row in rows if row.image == "candidate"
-    )
+    images = dict.fromkeys((row.platform, row.sdk) for row in rows)
     gated = "true" if why else "false"
     print(f"gated={gated}", *(why or [why_not(settings)]), sep="\n  ")
     for row in rows:
@@ -161,11 +159,10 @@ def _touching_the_sdk(base: str, settings: Settings) -> Iterator[str]:
 
 def _changes(base: str, paths: list[str]) -> list[str]:
     """Return the files below some paths that the commits since BASE changed, with git's letter."""
-    # Without rename detection, so that moving a file out of GATED_PATHS counts as a change.
-    options = ("--name-status", "--no-renames", "--no-relative")
     return git.git(
         "diff",
-        *options,
+        "--name-status",
+        "--no-relative",
         f"{base}...HEAD",
         "--",
         *paths,

@@ -399,7 +399,7 @@ class Progress:
 
 def _run_shard(suite: Suite, shard: Shard) -> ShardOutcome:
     began = time.monotonic()
-    ended = _pytest(suite, shard, "-rfE")
+    ended = _pytest(suite, shard)
     tests = results.tests(ended.records, shard.name)
     result = ShardResult(
         name=shard.name,
