@@ -654,6 +654,28 @@ def test_an_image_without_this_wheel_is_refused(found: list[Package]) -> None:
 
 
 @pytest.mark.engine
+def test_the_published_image_need_not_hold_the_wheel_of_this_commit(
+    clone: Gate, docker_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """Users have it; the functions under test get the wheel."""
+    built = make_image(clone)
+    docker_client.images.get(built["image_id"]).tag(f"{REPOSITORY}:latest")
+    (tmp_path / "durable.py").write_text(
+        '"""The SDK."""\n__version__ = "3.1"\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "durable-sdk"\ndynamic = ["version", "description"]\n'
+        '[tool.flit.module]\nname = "durable"\n[build-system]\n'
+        'requires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"\n'
+    )
+    source = {"COMPAT_SDK": "source", "SDK_SOURCE": str(tmp_path)}
+    published = make_image(clone, EMULATOR_IMAGE="published", **source)
+    assert published["image_id"] == built["image_id"]
+    error = error_of_image(clone, EMULATOR_IMAGE=built["image_id"], **source)
+    assert error.startswith("the image does not hold durable-sdk 3.1 of ")
+
+
+@pytest.mark.engine
 def test_neither_the_users_builder_nor_platform_matters(
     clone: Gate, tmp_path: Path
 ) -> None:

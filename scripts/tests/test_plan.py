@@ -291,7 +291,7 @@ def test_a_source_may_be_a_link_to_its_folder(repository: Planned) -> None:
     repository.write("src/Dockerfile")
     repository.write("docs/b.md")
     found = repository.reasons(EMULATOR_SOURCE="emulator")
-    assert found == ["gated=false"]
+    assert found == NOT_GATED
     found = repository.reasons(EMULATOR_SOURCE="emulator", SDK_SOURCE="sdk")
     assert found == ["gated=true", "M docs/b.md"]
 
