@@ -368,5 +368,6 @@ def test_a_base_image_that_cannot_be_pulled_is_named(
 ) -> None:
     base_image.answers_at = 9
     error = refusal(docker_client)
-    assert error.startswith(f"{BaseImage.name} cannot be pulled: check the ")
+    gone = f"{BaseImage.name} is not here and cannot be pulled: check the "
+    assert error.startswith(gone)
     assert base_image.pulls == [PULL] * 3

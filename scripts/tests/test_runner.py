@@ -16,8 +16,8 @@ from typing import Any
 import docker
 import pytest
 
+from gate import environment, runner
 from gate import git as sources
-from gate import runner
 from gate.model import Run
 from gate.monitor import Seen, Watch
 from gate.programs import GateError
@@ -153,6 +153,8 @@ def without_engine(
     (tmp_path / "samcli/venv").symlink_to(sys.prefix)
     monkeypatch.setattr(runner, "monitor", made.monitor)
     monkeypatch.setattr(runner, "load_committed", lambda: made.settings)
+    # It asks pip, which takes half a second.
+    monkeypatch.setattr(environment, "pip_variables", dict)
     client = SimpleNamespace(
         info=lambda: {"NCPU": 2}, version=lambda: {"Version": "28.5.1"}
     )
@@ -288,6 +290,17 @@ def test_a_file_that_only_this_run_names_and_that_does_not_exist_is_an_error(
         without_engine.run(samcli_tests=[FILE, entry])
 
 
+def test_pip_in_the_functions_is_told_what_pip_of_the_caller_reads(
+    without_engine: WithoutEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"PIP_CERT": "/ca.pem", "PIP_CONSTRAINT": "/mine.txt"}
+    monkeypatch.setattr(environment, "pip_variables", lambda: settings)
+    tests = f"import os\ndef test_it():\n    assert {settings}.items() <= os.environ.items()\n"
+    assert [test.outcome for test in without_engine.run(tests).tests] == [
+        "passed"
+    ]
+
+
 # --- a fault of the machine is an error, and not a red verdict
 
 
@@ -324,25 +337,25 @@ def test_a_file_that_only_this_run_names_and_that_does_not_exist_is_an_error(
         ),
     ],
 )
-@pytest.mark.parametrize("place", ["suite", "emulator"])
 def test_a_log_that_shows_a_fault_of_the_machine_is_an_error(
-    without_engine: WithoutEngine,
-    monkeypatch: pytest.MonkeyPatch,
-    printed: str,
-    error: str,
-    place: str,
+    without_engine: WithoutEngine, printed: str, error: str
 ) -> None:
     # Backwards, since pytest shows the source of what failed.
-    backwards = printed[::-1]
-    says = f"print({backwards!r}[::-1])"
-    if place == "emulator":
-        monkeypatch.setattr(
-            Watch, "log", lambda *_: without_engine.answers / "x"
-        )
-        says = f'open("FOLDER/x", "w").write({backwards!r}[::-1])'
+    says = f"print({printed[::-1]!r}[::-1])"
     with pytest.raises(GateError) as raised:
         without_engine.run(f"def test_it():\n    {says}\n    assert 0\n")
     assert str(raised.value).startswith(error)
+
+
+def test_an_emulators_log_that_shows_a_fault_of_the_machine_is_an_error(
+    without_engine: WithoutEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "log", lambda *_: without_engine.answers / "x")
+    # Backwards, as above.
+    printed = "No space left on device"[::-1]
+    says = f'open("FOLDER/x", "w").write({printed!r}[::-1])'
+    with pytest.raises(GateError, match=r"^develop: the disk is full: "):
+        without_engine.run(f"def test_it():\n    {says}\n    assert 0\n")
 
 
 # As where the disk of the logs is full: there no log can show that.
