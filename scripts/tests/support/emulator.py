@@ -4,10 +4,11 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import docker
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 # Two test runs may share an engine: each has a repository of its own.
 REPOSITORY = f"compat.example/durable/emulator-{os.getpid()}"
@@ -65,9 +66,22 @@ def build_variant(
 
 def untag(client: docker.DockerClient, repository: str) -> None:
     """Remove a repository's images by tag: another test run's may be the same image."""
-    for image in client.api.images():
-        for tag in image["RepoTags"] or []:
-            if tag.startswith(f"{repository}:"):
-                # A container of a failed test uses it.
-                with contextlib.suppress(APIError):
-                    client.images.remove(tag, force=True)
+    for tag in tags_of(client, repository):
+        # A container of a failed test uses it.
+        with contextlib.suppress(APIError):
+            client.images.remove(tag, force=True)
+
+
+def tags_of(client: docker.DockerClient, repository: str) -> list[str]:
+    """Return the full names of a repository's images."""
+    for _ in range(20):
+        # containerd's list fails while another test run is removing an image.
+        with contextlib.suppress(NotFound):
+            return [
+                tag
+                for image in client.api.images()
+                for tag in image["RepoTags"] or []
+                if tag.startswith(f"{repository}:")
+            ]
+        time.sleep(0.5)
+    return []
