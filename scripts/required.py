@@ -6,7 +6,6 @@ Standard library only: what can fail here is red for no reason.
 import json
 import os
 import sys
-from pathlib import Path
 
 from gate import workspace
 
@@ -64,10 +63,10 @@ def outcome(row: dict[str, str]) -> str:
     """Return what a row's verdict.json says, such as "40 passed" or "red: 2 regressions"."""
     path = workspace.row_verdict(row["platform"], row["name"])
     try:
-        verdict = json.loads(path.read_text("utf-8"))
+        verdict = workspace.read_json(path)
         text = ", ".join(verdict["outcomes"].values())
         return text if verdict["green"] else f"red: {text}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, KeyError):
         return "no verdict"
 
 
@@ -75,9 +74,7 @@ def show(lines: list[str]) -> None:
     """Print the table, and add it to the run's page."""
     text = "".join(f"{line}\n" for line in lines)
     print(text, end="")
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(page).open("a", encoding="utf-8") as file:
-            file.write(text)
+    workspace.add_to_job_page(text)
 
 
 if __name__ == "__main__":

@@ -23,24 +23,13 @@ def show(verdict: Verdict) -> None:
     last_line = summary_line(verdict)
     text = "\n".join([*lines(verdict), "", last_line, ""])
     folder = workspace.results_folder(verdict.candidate.platform)
-    _append(folder / workspace.SUMMARY, text)
+    workspace.append_text(folder / workspace.SUMMARY, text)
     print(f"\n{text}", end="")
-    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
-        try:
-            _append(Path(page), text)
-        except OSError as error:
-            # In a container without that folder. The verdict stands.
-            print(f"not on the job's page: {error}")
+    workspace.add_to_job_page(text)
     # A green run of a compared ref can have failures that are pre-existing.
     if os.environ.get("GITHUB_ACTIONS") and not verdict.green:
         for line in itertools.islice(annotations(verdict), 3):
             print(f"::error title=sam-cli compat::{line}")
-
-
-def _append(page: Path, text: str) -> None:
-    # A message can have what no encoding has, such as a byte of a file's name.
-    with page.open("a", encoding="utf-8", errors="replace") as file:
-        file.write(text)
 
 
 def annotations(verdict: Verdict) -> Iterator[str]:
@@ -272,10 +261,11 @@ def note_changes(verdict: Verdict) -> None:
 
 def keep_if_green(verdict: Verdict) -> None:
     """Keep the versions of a green verdict, for `note_changes` of a later one."""
+    if not verdict.green:
+        return
     for run in verdict.runs:
-        if verdict.green:
-            path = _last_green(verdict, run)
-            workspace.write_json(path, _versions(verdict, run))
+        path = _last_green(verdict, run)
+        workspace.write_json(path, _versions(verdict, run))
 
 
 def _last_green(verdict: Verdict, run: Run) -> Path:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import platform as machine
 import re
 import shutil
@@ -103,9 +104,10 @@ def free(folder: Path) -> int:
 
 def check_space(folder: Path, needed: float, *, what: str, remedy: str) -> None:
     """Raise GateError if the disk of a folder has fewer bytes free (rust-lang/crater#700)."""
-    if free(folder) < needed:
+    available = free(folder)
+    if available < needed:
         raise GateError(
-            f"{folder} has {free(folder) / 1e9:.1f} GB free, {what} need {needed / 1e9:.1f} GB: "
+            f"{folder} has {available / 1e9:.1f} GB free, {what} need {needed / 1e9:.1f} GB: "
             f"{remedy}"
         )
 
@@ -116,6 +118,24 @@ def write_text(path: Path, text: str) -> None:
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to a file, with a ? for what no encoding has, such as a byte of a file's name."""
+    with path.open("a", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+
+
+def add_to_job_page(text: str) -> None:
+    """Show text on the page of a GitHub job; do nothing elsewhere."""
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not page:
+        return
+    try:
+        append_text(Path(page), text)
+    except OSError as error:
+        # In a container without that folder. What was found stands.
+        print(f"not on the job's page: {error}")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

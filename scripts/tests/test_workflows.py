@@ -283,3 +283,17 @@ def test_only_success_or_an_excused_skip_is_allowed(
         else "failed: see the summary of the jobs that did not succeed"
     )
     assert says in done.stdout.splitlines()
+
+
+def test_a_page_that_cannot_be_written_does_not_fail_the_required_check() -> (
+    None
+):
+    bare = Gate(ROOT, {"PYTHON": f"{sys.base_prefix}/bin/python3"})
+    job = {"result": "success"}
+    done = bare.make(
+        "required",
+        NEEDS=json.dumps({"plan": job, "build": job, "gate": job}),
+        GITHUB_STEP_SUMMARY="/nowhere/page.md",
+    )
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout.splitlines()
