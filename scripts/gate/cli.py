@@ -109,7 +109,7 @@ def github_output(**values: str) -> None:
 
 
 def _prepare_environment() -> None:
-    """Change what git, docker and uv are told by the caller's environment."""
+    """Adapt the caller's environment for git, docker, pip and uv."""
     for name in NOT_OURS:
         os.environ.pop(name, None)
     for name in os.environ.keys() & NAMES_OF_FILES:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from gate import model, rules, workspace
-from gate.model import Requirements, Run, Verdict
+from gate.model import Run, Verdict
 from gate.programs import GateError
 from gate.settings import Settings
+
+# The requirements in which rows differ.
+REFS = ("samcli_refs", "samcli_compared_refs")
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,8 @@ def _faults(row: Row, verdict: Verdict, first: Verdict) -> Iterator[str]:
         or candidate.image_id != first.candidate.image_id
     ):
         yield f"it tested another candidate ({candidate.config_digest})"
-    for name, value in asdict(_without_refs(verdict.requirements)).items():
-        if value != getattr(_without_refs(first.requirements), name):
+    for name, value in asdict(verdict.requirements).items():
+        if name not in REFS and value != getattr(first.requirements, name):
             yield f"it ran with another {name.upper()} than the first row"
     if verdict.image_id_at_end != first.image_id_at_end:
         yield "the candidate's tag was moved"
-
-
-def _without_refs(requirements: Requirements) -> Requirements:
-    return replace(requirements, samcli_refs=[], samcli_compared_refs=[])

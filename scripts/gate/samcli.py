@@ -70,8 +70,10 @@ def _installed(settings: Settings, sam_cli: SamCli) -> Checkout:
     url = git.source(settings.samcli_source)
     python = settings.samcli_python
     home = workspace.CACHE / "samcli" / f"{sam_cli.commit[:12]}-{python}"
-    compared = "COMPARED_" if sam_cli.only_regressions_count else ""
-    git.fetch(url, sam_cli.commit, setting=f"SAMCLI_{compared}REFS")
+    setting = "SAMCLI_REFS"
+    if sam_cli.only_regressions_count:
+        setting = "SAMCLI_COMPARED_REFS"
+    git.fetch(url, sam_cli.commit, setting=setting)
     version = _installed_version(home)
     if not version:
         _install(home, python, url, sam_cli.commit)

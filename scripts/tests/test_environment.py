@@ -56,7 +56,7 @@ def test_an_empty_environment_gives_a_timeout_and_no_proxy_only() -> None:
     }
 
 
-def test_the_suite_is_told_of_the_logins_in_the_callers_home(
+def test_the_suite_gets_the_logins_in_the_callers_home(
     tmp_path: Path,
 ) -> None:
     """It has a HOME of its own, which is empty."""

@@ -265,14 +265,20 @@ def test_podman_is_refused_by_name() -> None:
         engine.platform(podman)
 
 
-def test_a_finch_that_is_forced_on_aws_sam_cli_is_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    preferences = tmp_path / "com.amazon.samcli.plist"
-    preferences.write_bytes(
+@pytest.fixture
+def preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Mac's preferences for aws-sam-cli, which force Finch on it."""
+    file = tmp_path / "com.amazon.samcli.plist"
+    file.write_bytes(
         b"<key>DefaultContainerRuntime</key><string>finch</string>"
     )
-    monkeypatch.setattr(preflight, "FINCH_PREFERENCES", preferences)
+    monkeypatch.setattr(preflight, "FINCH_PREFERENCES", file)
+    return file
+
+
+def test_a_finch_that_is_forced_on_aws_sam_cli_is_refused_by_name(
+    preferences: Path,
+) -> None:
     # No engine is asked.
     client: Any = None
     assert refusal(client).startswith(
@@ -281,13 +287,11 @@ def test_a_finch_that_is_forced_on_aws_sam_cli_is_refused_by_name(
 
 
 def test_a_mac_on_which_aws_sam_cli_shall_use_docker_is_not_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    preferences: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preferences = tmp_path / "com.amazon.samcli.plist"
     preferences.write_bytes(
-        b"<key>DefaultContainerRuntime</key><string>docker</string>"
+        preferences.read_bytes().replace(b"finch", b"docker")
     )
-    monkeypatch.setattr(preflight, "FINCH_PREFERENCES", preferences)
 
     def asked(*_: Any) -> str:
         raise GateError("the engine was asked")

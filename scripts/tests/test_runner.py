@@ -181,7 +181,7 @@ def test_a_retry_that_passes_is_flaky_and_answers_are_joined_to_their_test(
     assert list(without_engine.folder.glob("worktrees/*/*")) == []
 
 
-# An emulator that nobody asks anything.
+# An emulator that gets no request.
 SILENT = """
 import os, pathlib
 
@@ -290,7 +290,7 @@ def test_a_file_that_only_this_run_names_and_that_does_not_exist_is_an_error(
         without_engine.run(samcli_tests=[FILE, entry])
 
 
-def test_pip_in_the_functions_is_told_what_pip_of_the_caller_reads(
+def test_pip_in_the_functions_gets_what_pip_of_the_caller_reads(
     without_engine: WithoutEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"PIP_CERT": "/ca.pem", "PIP_CONSTRAINT": "/mine.txt"}

@@ -83,8 +83,8 @@ def test_a_path_begins_at_the_gates_folder_or_at_a_users_home(
     assert settings.path_of("../sdk") == root / "../sdk"
     assert settings.path_of("/sdk") == Path("/sdk")
     assert settings.path_of("~/sdk") == Path("/home/me/sdk")
-    nobody = "~no-such-user/sdk"
-    assert settings.path_of(nobody) == root / nobody
+    of_no_user = "~no-such-user/sdk"
+    assert settings.path_of(of_no_user) == root / of_no_user
 
 
 @pytest.mark.parametrize(
